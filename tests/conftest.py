@@ -1,6 +1,10 @@
 """Where the shared real bars are; tests that need them skip with the reason where they are not."""
 
 import os
+
+# Tests are many and their arrays small: one thread each is faster than threads that wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest

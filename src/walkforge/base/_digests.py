@@ -19,7 +19,7 @@ def digest_of_arrays(*arrays: np.ndarray) -> str:
     total = hashlib.sha256()
     for array in arrays:
         total.update(f"{array.dtype}{array.shape}".encode())
-        total.update(np.ascontiguousarray(array).view(np.uint8))
+        total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
 
 

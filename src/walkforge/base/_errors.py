@@ -1,4 +1,4 @@
-"""The one tree of errors. A message names the place, what was found, what was expected, the way out."""
+"""The one tree of errors: each message names the place, found, expected and the way out."""
 
 
 class WalkforgeError(Exception):

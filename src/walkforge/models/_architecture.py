@@ -1,0 +1,106 @@
+"""What every packed model offers, and how its state lies in one flat tensor.
+
+The state of a pack is one tensor `[M, P]`: row m holds all parameters of member m, then its
+buffers (the running statistics of batch normalisation). Optimiser, clipping, snapshots and
+compaction then are a few operations on whole tensors, and members cannot touch each other.
+
+Shapes: M members, B rows in a batch, T bars in the window, F features, C classes, P numbers
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ._dropout import MemberDropout
+
+StateViews = Mapping[str, Tensor]
+
+
+class Architecture(Protocol):
+    """One shape of network; frozen, comparable, and without any numbers of its own."""
+
+    def twin(self) -> nn.Module:
+        """Return the ordinary module of one member: [B, T, F] to logits [B, C]."""
+        ...
+
+    def forward(
+        self, state: StateViews, x_MBTF: Tensor, *, dropout: MemberDropout | None
+    ) -> Tensor:
+        """Return logits_MBC; `dropout` is given in training and None in prediction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each named tensor of one member lies in its row of the flat state."""
+
+    shapes: dict[str, tuple[int, ...]]
+    offsets: dict[str, int]
+    n_parameters: int
+    """Numbers that are trained; they come first."""
+    n_numbers: int
+    """Parameters and buffers together: the length P of a row."""
+
+    @classmethod
+    def of(cls, architecture: Architecture) -> "Layout":
+        """Return the layout of an architecture's twin, parameters before buffers."""
+        twin = architecture.twin()
+        trained = dict(twin.named_parameters())
+        kept = {name: b for name, b in twin.named_buffers() if b.is_floating_point()}
+        shapes, offsets, place = {}, {}, 0
+        for name, tensor in [*trained.items(), *kept.items()]:
+            shapes[name], offsets[name] = tuple(tensor.shape), place
+            place += tensor.numel()
+        n_parameters = sum(tensor.numel() for tensor in trained.values())
+        return cls(shapes, offsets, n_parameters, place)
+
+    def views(self, flat_MP: Tensor) -> dict[str, Tensor]:
+        """Return every named tensor as a view `[M, *shape]` into the flat state."""
+        n_members = flat_MP.shape[0]
+        return {
+            name: flat_MP[:, place : place + _count(shape)].view(n_members, *shape)
+            for name, shape, place in self._places(flat_MP.shape[1])
+        }
+
+    def flatten(self, states: list[dict[str, Tensor]]) -> Tensor:
+        """Return the flat state [M, P] of members given as named tensors."""
+        rows = [torch.cat([state[name].reshape(-1) for name in self.shapes]) for state in states]
+        return torch.stack(rows)
+
+    def member(self, flat_MP: Tensor, index: int) -> dict[str, Tensor]:
+        """Return a true copy of one member's named tensors, on the CPU."""
+        row = flat_MP[index : index + 1].detach().cpu().clone()
+        return {name: view[0].clone() for name, view in self.views(row).items()}
+
+    def _places(self, n_numbers: int) -> list[tuple[str, tuple[int, ...], int]]:
+        """Return name, shape, offset of all tensors within the first `n_numbers` of a row."""
+        return [
+            (name, shape, self.offsets[name])
+            for name, shape in self.shapes.items()
+            if self.offsets[name] + _count(shape) <= n_numbers
+        ]
+
+
+def initial_state(architecture: Architecture, seed: int) -> dict[str, Tensor]:
+    """Return fresh named tensors of one member, drawn by its own seed as PyTorch draws them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        twin = architecture.twin()
+    state = twin.state_dict()
+    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+
+
+def extract_twin(architecture: Architecture, state: StateViews) -> nn.Module:
+    """Return one member as an ordinary module in evaluation mode, holding copies of `state`."""
+    twin = architecture.twin()
+    whole = twin.state_dict()
+    whole.update({name: tensor.clone() for name, tensor in state.items()})
+    twin.load_state_dict(whole)
+    return twin.eval()
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())

@@ -1,0 +1,120 @@
+"""Rows of the table on the device to logits: gather, scale, clip, network.
+
+Shapes: M members, N rows of the table, B rows in a batch, T bars in the window, F features,
+C classes
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from walkforge.base import FloatArray, IntArray, Precision
+
+from ._architecture import Architecture, Layout, StateViews
+from ._dropout import MemberDropout
+
+# Bytes of gathered windows that one chunk of a prediction may take: small enough for any GPU
+# beside its table, large enough that launches do not count.
+_CHUNK_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedForward:
+    """One architecture over one table, with each member's own scaler."""
+
+    architecture: Architecture
+    table_NF: Tensor
+    window_bars: int
+    center_MF: Tensor
+    scale_MF: Tensor
+    clip: float
+    precision: Precision
+
+    @classmethod
+    def build(
+        cls,
+        architecture: Architecture,
+        table_NF: Tensor,
+        *,
+        window_bars: int,
+        centers: Sequence[FloatArray],
+        scales: Sequence[FloatArray],
+        clip: float,
+        precision: Precision,
+    ) -> "PackedForward":
+        """Put every member's scaler on the table's device."""
+        center_MF, scale_MF = (
+            torch.as_tensor(np.stack(rows), dtype=torch.float32, device=table_NF.device)
+            for rows in (centers, scales)
+        )
+        return cls(architecture, table_NF, window_bars, center_MF, scale_MF, clip, precision)
+
+    def keep(self, members: Tensor) -> "PackedForward":
+        """Return the program of the members named by number."""
+        return PackedForward(
+            self.architecture,
+            self.table_NF,
+            self.window_bars,
+            self.center_MF[members],
+            self.scale_MF[members],
+            self.clip,
+            self.precision,
+        )
+
+    def logits(
+        self, state: StateViews, rows_MB: Tensor, dropout: MemberDropout | None = None
+    ) -> Tensor:
+        """Return float32 logits_MBC of the first members, as many as `rows_MB` has."""
+        with self._autocast():
+            logits_MBC = self.architecture.forward(state, self._windows(rows_MB), dropout=dropout)
+        return logits_MBC.float()
+
+    def _windows(self, rows_MB: Tensor) -> Tensor:
+        n_members, n_rows = rows_MB.shape
+        back_T = torch.arange(1 - self.window_bars, 1, device=rows_MB.device)
+        places = (rows_MB[..., None] + back_T).reshape(-1)
+        x_MBTF = self.table_NF.index_select(0, places).view(n_members, n_rows, self.window_bars, -1)
+        x_MBTF.sub_(self.center_MF[:n_members, None, None])
+        x_MBTF.div_(self.scale_MF[:n_members, None, None])
+        return x_MBTF.clamp_(-self.clip, self.clip)
+
+    def _autocast(self) -> AbstractContextManager:
+        if not self.precision.autocast:
+            return nullcontext()
+        return torch.autocast(self.table_NF.device.type, dtype=torch.bfloat16)
+
+    def rows_per_chunk(self) -> int:
+        """Return how many rows of each member a chunk of a prediction may take."""
+        per_row = 4 * self.table_NF.shape[1] * self.window_bars * len(self.center_MF)
+        return max(1, _CHUNK_BYTES // per_row)
+
+
+def predict_logits(
+    forward: PackedForward, states: Sequence[StateViews], rows: Sequence[IntArray]
+) -> list[FloatArray]:
+    """Return float64 logits (n, C) of each member at its own `rows` (n,) of the table."""
+    device = forward.table_NF.device
+    layout = Layout.of(forward.architecture)
+    flat_MP = layout.flatten([dict(state) for state in states]).to(device)
+    rows_MR = pad_rows(rows).to(device)
+    chunks = []
+    with torch.no_grad():
+        state = layout.views(flat_MP)
+        for chunk_MB in rows_MR.split(forward.rows_per_chunk(), dim=1):
+            chunks.append(forward.logits(state, chunk_MB).cpu())
+    logits_MRC = torch.cat(chunks, dim=1).double().numpy()
+    return [logits_MRC[m, : len(member_rows)] for m, member_rows in enumerate(rows)]
+
+
+def pad_rows(rows: Sequence[IntArray]) -> Tensor:
+    """Return rows of all members as one tensor [M, R]; shorter ones repeat their first row."""
+    longest = max(len(member_rows) for member_rows in rows)
+    padded = np.zeros((len(rows), longest), dtype=np.int64)
+    for m, member_rows in enumerate(rows):
+        padded[m, : len(member_rows)] = member_rows
+        padded[m, len(member_rows) :] = member_rows[0] if len(member_rows) else 0
+    return torch.from_numpy(padded)

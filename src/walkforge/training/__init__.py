@@ -1,0 +1,25 @@
+"""Members to trained members: the packed trainer, its losses, and the baselines beside it.
+
+The packed trainer needs torch and numpy alone.
+"""
+
+from ._adamw import adamw_step, clip_gradients
+from ._baselines import BASELINES, BaselineRows
+from ._losses import classification_loss
+from ._plan import LOSSES, SCHEDULES, Member, TrainingPlan
+from ._trainer import TrainedMember, Watcher, train_pack
+
+__all__ = [
+    "BASELINES",
+    "LOSSES",
+    "SCHEDULES",
+    "BaselineRows",
+    "Member",
+    "TrainedMember",
+    "TrainingPlan",
+    "Watcher",
+    "adamw_step",
+    "classification_loss",
+    "clip_gradients",
+    "train_pack",
+]

@@ -1,0 +1,154 @@
+"""What costs nothing, or little, and must be beaten: five baselines on the same folds and rows.
+
+    probabilities = BASELINES["prior"](rows)
+
+Every baseline learns from the training rows alone (LightGBM stops by the validation rows) and
+gives probabilities (n, C) for the rows it is asked about.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from walkforge.base import FloatArray, Int8Array, IntArray
+
+# Bars back at which the learned baselines see a window: enough of its shape, few enough columns.
+_LAGS = (0, 1, 2, 4, 8, 16, 32, 64)
+_LEAST_PROBABILITY = 1e-3
+_BOOSTING_ROUNDS = 300
+_BOOSTING_PATIENCE = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BaselineRows:
+    """One symbol in one fold: the scaled table and the rows of each slice.
+
+    `table` (N, F) float32 holds raw features of the symbol; `labels` (N,) int8 are -1 where a row
+    has no label; times are ms UTC.
+    """
+
+    table: np.ndarray
+    labels: Int8Array
+    decided_at: IntArray
+    resolved_at: IntArray
+    train: IntArray
+    validation: IntArray
+    asked: IntArray
+    """Rows to predict: calibration or test."""
+    center: FloatArray
+    scale: FloatArray
+    clip: float
+    window_bars: int
+    n_classes: int
+    seed: int = 0
+
+    def inputs(self, rows: IntArray) -> np.ndarray:
+        """Return scaled features (n, F x lags) float32 of rows, at a few lags of the window."""
+        lags = [lag for lag in _LAGS if lag < self.window_bars]
+        x = np.concatenate([self.table[rows - lag] for lag in lags], axis=1)
+        center, scale = np.tile(self.center, len(lags)), np.tile(self.scale, len(lags))
+        return np.clip((x - center) / scale, -self.clip, self.clip).astype(np.float32)
+
+    def train_shares(self) -> FloatArray:
+        """Return the share (C,) of each class in the training rows."""
+        counts = np.bincount(self.labels[self.train], minlength=self.n_classes)
+        return counts / counts.sum()
+
+
+def majority(rows: BaselineRows) -> FloatArray:
+    """Always the most frequent class, as sure as it was right in training."""
+    shares = rows.train_shares()
+    return _sure_of(np.full(len(rows.asked), shares.argmax()), float(shares.max()), rows.n_classes)
+
+
+def prior(rows: BaselineRows) -> FloatArray:
+    """The class shares of the training rows, whatever happens."""
+    shares = np.clip(rows.train_shares(), _LEAST_PROBABILITY, None)
+    return np.tile(shares / shares.sum(), (len(rows.asked), 1))
+
+
+def persistence(rows: BaselineRows) -> FloatArray:
+    """The last label that was resolved when a row was decided, as sure as in training."""
+    known = _last_resolved(rows)
+    hits = known[rows.train] == rows.labels[rows.train]
+    return _sure_of(known[rows.asked], float(hits.mean()), rows.n_classes)
+
+
+def logistic(rows: BaselineRows) -> FloatArray:
+    """Multinomial logistic regression on the scaled features."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=0.1, max_iter=200, tol=1e-3)
+    model.fit(rows.inputs(rows.train), rows.labels[rows.train])
+    return _spread(model.predict_proba(rows.inputs(rows.asked)), model.classes_, rows.n_classes)
+
+
+def lightgbm(rows: BaselineRows) -> FloatArray:
+    """Gradient-boosted trees, stopped by the validation rows."""
+    from lightgbm import LGBMClassifier, early_stopping
+
+    model = LGBMClassifier(
+        n_estimators=_BOOSTING_ROUNDS,
+        learning_rate=0.05,
+        num_leaves=31,
+        min_child_samples=50,
+        subsample=0.8,
+        subsample_freq=1,
+        colsample_bytree=0.5,
+        random_state=rows.seed & 0x7FFFFFFF,
+        deterministic=True,
+        force_row_wise=True,
+        verbosity=-1,
+    )
+    known = np.isin(rows.labels[rows.validation], rows.labels[rows.train])
+    validation = rows.validation[known]
+    stop = [early_stopping(_BOOSTING_PATIENCE, verbose=False)] if len(validation) else []
+    check = [(rows.inputs(validation), rows.labels[validation])] if len(validation) else None
+    model.fit(
+        rows.inputs(rows.train),
+        rows.labels[rows.train],
+        eval_set=check,
+        eval_metric="multi_logloss" if rows.n_classes > 2 else "binary_logloss",
+        callbacks=stop,
+    )
+    return _spread(
+        np.asarray(model.predict_proba(rows.inputs(rows.asked))), model.classes_, rows.n_classes
+    )
+
+
+BASELINES: dict[str, Callable[[BaselineRows], FloatArray]] = {
+    "majority": majority,
+    "prior": prior,
+    "persistence": persistence,
+    "logistic": logistic,
+    "lightgbm": lightgbm,
+}
+
+
+def _last_resolved(rows: BaselineRows) -> Int8Array:
+    """Return for every row the label resolved last at its decision, the majority before any."""
+    labelled = np.flatnonzero(rows.labels >= 0)
+    order = labelled[np.argsort(rows.resolved_at[labelled], kind="stable")]
+    # A label resolved at the very moment of the decision is known by then.
+    place = np.searchsorted(rows.resolved_at[order], rows.decided_at, side="right") - 1
+    first = np.int8(rows.train_shares().argmax())
+    return np.where(place >= 0, rows.labels[order[np.maximum(place, 0)]], first).astype(np.int8)
+
+
+def _sure_of(classes: IntArray | Int8Array, hit_rate: float, n_classes: int) -> FloatArray:
+    """Return probabilities whose largest is `classes`, with the hit rate as its probability.
+
+    A baseline right less often than chance still names its class, by a hair's breadth.
+    """
+    sure = np.clip(hit_rate, 1 / n_classes + 1e-6, 1 - _LEAST_PROBABILITY)
+    probabilities = np.full((len(classes), n_classes), (1 - sure) / (n_classes - 1))
+    probabilities[np.arange(len(classes)), classes] = sure
+    return probabilities
+
+
+def _spread(known: FloatArray, classes: np.ndarray, n_classes: int) -> FloatArray:
+    """Return (n, C) probabilities where the model may not have met every class in training."""
+    probabilities = np.full((len(known), n_classes), _LEAST_PROBABILITY)
+    probabilities[:, classes] = np.clip(known, _LEAST_PROBABILITY, None)
+    return probabilities / probabilities.sum(axis=1, keepdims=True)

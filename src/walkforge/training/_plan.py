@@ -1,0 +1,94 @@
+"""How members are trained, and what a member is made of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from walkforge.base import FloatArray, Int8Array, IntArray, TrainingError, derive_seed
+
+LOSSES = ("cross_entropy", "focal")
+SCHEDULES = ("constant", "cosine", "plateau")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingPlan:
+    """The settings that all members of a pack share."""
+
+    epochs: int = 20
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    """Largest gradient norm of one member."""
+    loss: str = "cross_entropy"
+    focal_gamma: float = 2.0
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
+    """`balanced` weights every class by the inverse of its share in the training slice."""
+    schedule: str = "cosine"
+    plateau_factor: float = 0.5
+    plateau_patience: int = 5
+    patience: int = 10
+    """Epochs without a better validation loss after which a member stops."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "plateau_patience", "patience"):
+            if getattr(self, name) < 1:
+                raise TrainingError(
+                    f"training.{name} is {getattr(self, name)}; it must be at least 1"
+                )
+        for name, choices in {
+            "loss": LOSSES,
+            "schedule": SCHEDULES,
+            "class_weights": ("none", "balanced"),
+        }.items():
+            if getattr(self, name) not in choices:
+                raise TrainingError(
+                    f"training.{name} is {getattr(self, name)!r}; choose {' or '.join(choices)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Member:
+    """One network to train: rows of the table, their classes, and its own scaler.
+
+    Rows are numbers of the whole table (n,), classes int8 (n,); center and scale are (F,).
+    """
+
+    symbol: str
+    fold: int
+    seed: int
+    train_rows: IntArray
+    train_labels: Int8Array
+    validation_rows: IntArray
+    validation_labels: Int8Array
+    center: FloatArray
+    scale: FloatArray
+    learning_rate: float | None = None
+    """Overrides the plan's, as does `weight_decay`: the members of a search differ in them."""
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        for part in ("train", "validation"):
+            rows, labels = getattr(self, f"{part}_rows"), getattr(self, f"{part}_labels")
+            if len(rows) == 0 or len(rows) != len(labels):
+                raise TrainingError(
+                    f"{self.name}: {len(rows)} {part} rows and {len(labels)} labels; "
+                    "expected as many of each, and at least one. Use more bars or longer slices."
+                )
+        if len(np.unique(self.train_labels)) < 2:
+            raise TrainingError(
+                f"{self.name}: all {len(self.train_labels)} training rows have one class "
+                f"({int(self.train_labels[0])}); there is nothing to learn. "
+                "Use labels.kind=quantile, a smaller threshold or more bars."
+            )
+
+    @property
+    def name(self) -> str:
+        """Return `SYMBOL/fold/seed`, the name in logs and messages."""
+        return f"{self.symbol}/fold{self.fold}/seed{self.seed}"
+
+    @property
+    def random_seed(self) -> int:
+        """Return the seed of everything random in this member, whatever pack it trains in."""
+        return derive_seed(self.seed, "member", self.symbol, self.fold)
