@@ -209,7 +209,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(schedule, table, tmp_pat
         _train(DROPPED, table, members, plan, watcher=CutOff(), checkpoint=tmp_path / "c")
     log = _Log()
     resumed = _train(DROPPED, table, members, plan, watcher=log, checkpoint=tmp_path / "c")
-    assert log.reports == [] or log.reports[0]["epoch"] == 4
+    assert log.reports[0]["epoch"] == 3
     for left, right in zip(whole, resumed, strict=True):
         _assert_same_state(left.state, right.state)
         assert left.best_epoch == right.best_epoch

@@ -1,6 +1,6 @@
 """What every room may use: errors, time and units, seeds, digests, files, measures, devices."""
 
-from ._arrays import BoolArray, FloatArray, Int8Array, IntArray, concatenate_ranges
+from ._arrays import BoolArray, FloatArray, Int8Array, IntArray, concatenate_ranges, whole_windows
 from ._device import Precision, choose_device, choose_precision
 from ._digests import digest_of_arrays, digest_of_file, digest_of_json
 from ._errors import (
@@ -61,6 +61,7 @@ __all__ = [
     "read_json",
     "timeframe_ms",
     "utc_text",
+    "whole_windows",
     "write_json",
     "write_text",
 ]

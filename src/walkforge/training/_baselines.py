@@ -18,6 +18,18 @@ _LAGS = (0, 1, 2, 4, 8, 16, 32, 64)
 _LEAST_PROBABILITY = 1e-3
 _BOOSTING_ROUNDS = 300
 _BOOSTING_PATIENCE = 20
+_BOOSTING = {
+    "objective": "multiclass",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 50,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "feature_fraction": 0.5,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -86,35 +98,20 @@ def logistic(rows: BaselineRows) -> FloatArray:
 
 def lightgbm(rows: BaselineRows) -> FloatArray:
     """Gradient-boosted trees, stopped by the validation rows."""
-    from lightgbm import LGBMClassifier, early_stopping
+    from lightgbm import Dataset, early_stopping, train
 
-    model = LGBMClassifier(
-        n_estimators=_BOOSTING_ROUNDS,
-        learning_rate=0.05,
-        num_leaves=31,
-        min_child_samples=50,
-        subsample=0.8,
-        subsample_freq=1,
-        colsample_bytree=0.5,
-        random_state=rows.seed & 0x7FFFFFFF,
-        deterministic=True,
-        force_row_wise=True,
-        verbosity=-1,
+    learned, stopping = (
+        Dataset(rows.inputs(part), rows.labels[part]) for part in (rows.train, rows.validation)
     )
-    known = np.isin(rows.labels[rows.validation], rows.labels[rows.train])
-    validation = rows.validation[known]
-    stop = [early_stopping(_BOOSTING_PATIENCE, verbose=False)] if len(validation) else []
-    check = [(rows.inputs(validation), rows.labels[validation])] if len(validation) else None
-    model.fit(
-        rows.inputs(rows.train),
-        rows.labels[rows.train],
-        eval_set=check,
-        eval_metric="multi_logloss" if rows.n_classes > 2 else "binary_logloss",
-        callbacks=stop,
+    booster = train(
+        _BOOSTING | {"num_class": rows.n_classes, "seed": rows.seed & 0x7FFFFFFF},
+        learned,
+        num_boost_round=_BOOSTING_ROUNDS,
+        valid_sets=[stopping],
+        callbacks=[early_stopping(_BOOSTING_PATIENCE, verbose=False)],
     )
-    return _spread(
-        np.asarray(model.predict_proba(rows.inputs(rows.asked))), model.classes_, rows.n_classes
-    )
+    known = np.asarray(booster.predict(rows.inputs(rows.asked)))
+    return _spread(known, np.arange(rows.n_classes), rows.n_classes)
 
 
 BASELINES: dict[str, Callable[[BaselineRows], FloatArray]] = {

@@ -78,10 +78,12 @@ def train_pack(
         trainer.restore(checkpoint)
     while trainer.running:
         report = trainer.run_epoch(watcher)
-        if checkpoint is not None:
-            write_checkpoint(checkpoint, *trainer.snapshot())
+        # First the report, then the checkpoint: cut off between the two, the epoch is trained
+        # and reported again, and the log misses nothing.
         if watcher is not None:
             watcher.epoch(report)
+        if checkpoint is not None:
+            write_checkpoint(checkpoint, *trainer.snapshot())
     return [trainer.finished[member.name] for member in members]
 
 
