@@ -1,0 +1,63 @@
+"""The sets: how many columns, how far each looks back, and the page that lists them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drawn import random_bars
+from walkforge.base import UsageError
+from walkforge.features import describe, feature_set
+from walkforge.features._stretch import Stretch
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
+COLUMNS = {c.name: c for name in ("v8", "gru") for c in feature_set(name).columns}
+
+
+def test_v8_has_exactly_72_columns():
+    assert len(feature_set("v8").columns) == 72
+
+
+def test_gru_has_17_columns():
+    assert len(feature_set("gru").columns) == 17
+
+
+@pytest.mark.parametrize("set_name", ["v8", "gru"])
+def test_no_two_columns_share_a_name_or_a_formula(set_name):
+    columns = feature_set(set_name).columns
+    assert len({column.name for column in columns}) == len(columns)
+    assert len({(column.formula, column.unit) for column in columns}) == len(columns)
+
+
+def test_a_set_looks_back_as_far_as_its_longest_column():
+    assert feature_set("v8").look_back_bars == 312
+    assert feature_set("gru").look_back_bars == 201
+
+
+def test_an_unknown_set_names_the_nearest_one():
+    with pytest.raises(UsageError, match="did you mean 'gru'"):
+        feature_set("grus")
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_needs_as_many_bars_as_it_says_and_not_one_more(name):
+    column = COLUMNS[name]
+    stretch = Stretch(random_bars(column.look_back_bars + 1, seed=2), slice(0, None))
+    values = column.compute(stretch)
+    assert np.isnan(values[:-2]).all()
+    assert np.isfinite(values[-2:]).all()
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_says_formula_unit_and_look_back(name):
+    column = COLUMNS[name]
+    assert column.formula
+    assert column.unit
+    assert column.formula in column.description
+    assert f"Look-back: {column.look_back_bars} bars" in column.description
+    assert "{" not in column.description
+
+
+@pytest.mark.parametrize("set_name", ["v8", "gru"])
+def test_the_page_lists_the_columns_as_the_code_has_them(set_name):
+    assert describe(set_name) in PAGE.read_text(encoding="utf-8")
