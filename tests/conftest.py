@@ -23,3 +23,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real bars at {folder}; set WALKFORGE_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory) -> Path:
+    """Return the folder of a finished small run on noise."""
+    from study_runs import small_bars, small_study
+
+    from walkforge import study
+
+    out = tmp_path_factory.mktemp("runs") / "small"
+    return study.run(small_study(), out, bars=small_bars())

@@ -117,7 +117,7 @@ def test_the_packed_trainer_needs_torch_and_numpy_alone():
 def test_the_command_line_loads_nothing_heavy_before_it_is_needed():
     lines = [
         "import sys, walkforge.cli",
-        "heavy = {'polars', 'torch', 'talib', 'numba', 'sklearn', 'lightgbm', 'numpy', 'pydantic'}",
+        "heavy = {'polars', 'torch', 'talib', 'numba', 'sklearn', 'lightgbm', 'pydantic'}",
         "print(','.join(sorted(heavy & set(sys.modules))))",
     ]
     done = subprocess.run(

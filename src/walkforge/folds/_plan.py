@@ -196,8 +196,11 @@ def _month_starts(first_ms: int, end_ms: int) -> list[int]:
 
 
 def _end_of(calendar: IntArray) -> int:
-    """Return the first moment after the calendar, so that the last decision lies inside."""
-    return int(calendar[-1]) + 1
+    """Return a moment after the calendar, so that the last decision lies inside.
+
+    A minute, the shortest timeframe: the next decision could not come sooner.
+    """
+    return int(calendar[-1]) + 60_000
 
 
 def _fold_between(index: int, edges: list[int]) -> Fold:

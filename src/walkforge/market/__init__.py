@@ -1,5 +1,49 @@
 """Bars: where they come from, how they are kept, checked and repaired, and their instruments."""
 
 from ._bars import PROVENANCES, Bars
+from ._calendar import CALENDARS, Hole
+from ._check import CheckLimits, CheckReport, check_bars, check_path
+from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
+from ._folders import read_folder
+from ._frames import bars_from_frame, bars_to_frame
+from ._import import ImportReport, import_bars
+from ._info import data_info
+from ._instruments import Instrument, instrument_of
+from ._repair import RepairReport, repair_bars
+from ._resample import resample
+from ._sample import sample_bars
+from ._simulate import SIMULATED_MARKETS, MarketLaw, planted_drift, simulate
+from ._store import BarStore, StoredBars, WriteReport
 
-__all__ = ["PROVENANCES", "Bars"]
+__all__ = [
+    "CALENDARS",
+    "ERROR_KINDS",
+    "NOTE_KINDS",
+    "PROVENANCES",
+    "SIMULATED_MARKETS",
+    "BarStore",
+    "Bars",
+    "CheckLimits",
+    "CheckReport",
+    "Finding",
+    "Hole",
+    "ImportReport",
+    "Instrument",
+    "MarketLaw",
+    "RepairReport",
+    "StoredBars",
+    "WriteReport",
+    "bars_from_frame",
+    "bars_to_frame",
+    "check_bars",
+    "check_path",
+    "data_info",
+    "import_bars",
+    "instrument_of",
+    "planted_drift",
+    "read_folder",
+    "repair_bars",
+    "resample",
+    "sample_bars",
+    "simulate",
+]

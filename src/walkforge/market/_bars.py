@@ -16,15 +16,10 @@ from walkforge.base import (
     utc_text,
 )
 
-PROVENANCES = ("exchange", "sample", "simulated", "file")
-CALENDARS = ("24/7", "session")
-PRICES = ("open", "high", "low", "close")
+from ._calendar import CALENDARS, hole_before, infer_calendar
+from ._columns import PRICES, VALUES
 
-_DAY_MS = 86_400_000
-# Long weekends close a session market for at most 4 days in a row; the bar after such a pause
-# opens up to 5 days after the last one. Anything longer is a hole.
-_LONGEST_PAUSE_MS = 5 * _DAY_MS
-_SATURDAY = 2  # 1970-01-01 was a Thursday
+PROVENANCES = ("exchange", "sample", "simulated", "file")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +44,8 @@ class Bars:
     """`24/7`, where every missing bar is a hole, or `session`, where weekends are none.
 
     `auto` asks the stamps: two weeks or more without a Saturday make a `session`."""
+    history: tuple[str, ...] = ()
+    """What was done to the bars before they came here (repairs, resampling), one line each."""
     segment: IntArray = field(init=False)
     """Number of the segment that each bar belongs to (n,), rising from 0 at every hole."""
 
@@ -57,12 +54,10 @@ class Bars:
         one_of("provenance", self.provenance, PROVENANCES)
         self._refuse_nonsense()
         one_of("calendar", self.calendar, ("auto", *CALENDARS))
-        calendar = self.calendar if self.calendar != "auto" else _infer_calendar(self.timestamp)
-        longest_ms = step_ms if calendar == "24/7" else max(_LONGEST_PAUSE_MS, step_ms)
-        holes = np.diff(self.timestamp) > longest_ms
-        segment = np.concatenate([[0], np.cumsum(holes)]) if len(self) else np.zeros(0)
+        calendar = self.calendar if self.calendar != "auto" else infer_calendar(self.timestamp)
+        segment = np.cumsum(hole_before(self.timestamp, step_ms, calendar), dtype=np.int64)
         object.__setattr__(self, "calendar", calendar)
-        object.__setattr__(self, "segment", segment.astype(np.int64))
+        object.__setattr__(self, "segment", segment)
 
     def __len__(self) -> int:
         return len(self.timestamp)
@@ -101,6 +96,7 @@ class Bars:
             volume=self.volume[rows],
             provenance=self.provenance,
             calendar=self.calendar,
+            history=self.history,
         )
 
     def between(self, from_ms: int | None, to_ms: int | None) -> Bars:
@@ -116,7 +112,7 @@ class Bars:
         )
 
     def _refuse_nonsense(self) -> None:
-        columns = {name: getattr(self, name) for name in (*PRICES, "volume")}
+        columns = {name: getattr(self, name) for name in VALUES}
         for name, values in columns.items():
             if len(values) != len(self.timestamp):
                 raise BarsError(
@@ -138,11 +134,3 @@ class Bars:
                 f"{self.name}: bar {row} ({utc_text(int(self.timestamp[row]))}) does not come "
                 f"after the bar before it. Mend the file with `walkforge data repair`."
             )
-
-
-def _infer_calendar(timestamp: IntArray) -> str:
-    """Return `session` for two weeks or more without a single Saturday, `24/7` otherwise."""
-    if len(timestamp) < 2 or timestamp[-1] - timestamp[0] < 14 * _DAY_MS:
-        return "24/7"
-    weekday = (timestamp // _DAY_MS) % 7
-    return "24/7" if np.any(weekday == _SATURDAY) else "session"

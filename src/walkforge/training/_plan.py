@@ -1,5 +1,6 @@
 """How members are trained, and what a member is made of."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,18 @@ class TrainingPlan:
             if getattr(self, name) < 1:
                 raise TrainingError(
                     f"training.{name} is {getattr(self, name)}; it must be at least 1"
+                )
+        for name in ("learning_rate", "weight_decay", "focal_gamma"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise TrainingError(
+                    f"training.{name} is {getattr(self, name)}; it must be at least 0"
+                )
+        if not 0 < self.clip_norm:
+            raise TrainingError(f"training.clip_norm is {self.clip_norm}; it must be positive")
+        for name in ("label_smoothing", "plateau_factor"):
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(
+                    f"training.{name} is {getattr(self, name)}; it must be at least 0, below 1"
                 )
         for name, choices in {
             "loss": LOSSES,

@@ -1,0 +1,23 @@
+"""Bars and a table of intentions to trades, equity and statistics; knows no model."""
+
+from ._edge_rule import edge_rule, intentions_from_predictions
+from ._equity import PORTFOLIO, thin_equity
+from ._intentions import SIDES, check_intentions, read_intentions
+from ._run import BacktestResult, run
+from ._setup import BacktestSetup
+from ._statistics import deflated_sharpe, deflated_sharpe_probability
+
+__all__ = [
+    "PORTFOLIO",
+    "SIDES",
+    "BacktestResult",
+    "BacktestSetup",
+    "check_intentions",
+    "deflated_sharpe",
+    "deflated_sharpe_probability",
+    "edge_rule",
+    "intentions_from_predictions",
+    "read_intentions",
+    "run",
+    "thin_equity",
+]

@@ -1,0 +1,72 @@
+"""A checked table of intentions to one market per symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from walkforge.base import IntentionsError, timeframe_ms
+from walkforge.execution import Bracket, make_tape
+from walkforge.market import Bars, Instrument, instrument_of
+
+from ._ledger import Market
+from ._statistics import DAY_MS
+
+
+def make_markets(
+    checked: pl.DataFrame,
+    bars: Mapping[str, Bars],
+    *,
+    bracket: Bracket,
+    instruments: Mapping[str, Instrument],
+    source: str,
+) -> list[Market]:
+    """Return one market per symbol of a checked table, all over the same window of time.
+
+    The window goes from the table's first row to the bar in which the last one's position must
+    have ended. Raises IntentionsError where the symbols' timeframes differ.
+    """
+    symbols = checked["symbol"].unique(maintain_order=True).to_list()
+    timeframes = sorted({bars[symbol].timeframe for symbol in symbols})
+    if len(timeframes) > 1:
+        raise IntentionsError(
+            f"{source}: the bars of {', '.join(symbols)} have timeframes {', '.join(timeframes)}; "
+            "expected one, so backtest them apart"
+        )
+    start, end = _window(checked, bars, bracket)
+    markets = []
+    for (symbol,), part in checked.group_by("symbol", maintain_order=True):
+        one = bars[str(symbol)]
+        wanted = part.filter(pl.col("side") != 0)
+        window = slice(*np.searchsorted(one.timestamp, [start, end + 1]).tolist())
+        instrument = instruments.get(one.symbol) or instrument_of(one.venue, one.symbol, one)
+        columns = {name: wanted[name].to_numpy() for name in ("row", "side", "size", "stop")}
+        target = wanted["target"].to_numpy()
+        markets.append(
+            Market(make_tape(one, bracket.atr_bars), instrument, window, **columns, target=target)
+        )
+    return markets
+
+
+def _window(checked: pl.DataFrame, bars: Mapping[str, Bars], bracket: Bracket) -> tuple[int, int]:
+    """Return the opening times of the first and the last bar that the backtest covers."""
+    starts, ends = [], []
+    for (symbol,), part in checked.group_by("symbol"):
+        one = bars[str(symbol)]
+        first, last = int(part["row"].min()), int(part["row"].max())  # type: ignore[arg-type]
+        starts.append(int(one.timestamp[first]))
+        longest = min(last + 1 + bracket.max_hold_bars, len(one) - 1)
+        ends.append(int(one.timestamp[longest]))
+    return min(starts), max(ends)
+
+
+def periods_per_year(markets: Sequence[Market]) -> float:
+    """Return how many of the returns make a year: days, or bars where these are longer."""
+    bars = markets[0].tape.bars
+    step_ms = timeframe_ms(bars.timeframe)
+    if step_ms > DAY_MS:
+        return 365.0 * DAY_MS / step_ms
+    always = any(market.tape.bars.calendar == "24/7" for market in markets)
+    return 365.0 if always else 252.0

@@ -1,0 +1,9 @@
+"""Scores and outcomes to probabilities: what a network says, made as likely as it says.
+
+A calibrator is fitted on the calibration slice of one fold and applied to later rows. It never
+sees another row, and one row comes out the same alone as among a million.
+"""
+
+from ._calibrators import KINDS, Calibrator, calibrator_from_dict, fit_calibrator
+
+__all__ = ["KINDS", "Calibrator", "calibrator_from_dict", "fit_calibrator"]

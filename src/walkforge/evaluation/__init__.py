@@ -1,0 +1,12 @@
+"""Out-of-sample predictions to measures with intervals, and diagnostics of odd behaviour.
+
+Nothing here decides whether a number is good: that is the gates' business.
+"""
+
+from ._diagnostics import diagnostics
+from ._measure import measure
+from ._metrics import metrics
+from ._read import read_predictions
+from ._rows import classes_of
+
+__all__ = ["classes_of", "diagnostics", "measure", "metrics", "read_predictions"]

@@ -1,0 +1,161 @@
+"""What is summed per block of time, so that every measure can be drawn again from the sums.
+
+Shapes: n rows, K blocks, C classes, B bins, R resamples
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from walkforge.base import BoolArray, FloatArray, IntArray
+
+from ._rows import Rows
+from ._scores import brier_losses, log_losses
+
+CALIBRATION_BINS = 10
+"""Bins of equal mass over the confidence in the top class. Ten and not more: noise alone makes a
+calibrated model's error grow with the root of the number of bins."""
+
+_SCORE_BINS = 64
+"""Edges at this many quantiles of a class's scores, and as many of its hits' scores, which
+keeps the bins fine where a rare class has them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tally:
+    """Sums per block, or per resample: the leading axis is either K or R."""
+
+    confusion: Float[np.ndarray, "lead C C"]
+    log_loss: Float[np.ndarray, " lead"]
+    brier: Float[np.ndarray, " lead"]
+    gaps: Float[np.ndarray, "lead B"]
+    """Confidence less hit, summed per calibration bin."""
+    bin_counts: Float[np.ndarray, "lead B"]
+    """Rows per calibration bin."""
+    scores: list[FloatArray]
+    """Per class (lead, 2, bins): misses and hits per bin of that class's probability. One more
+    entry at the end for the direction: downs and ups per bin of up's odds against down."""
+
+    @property
+    def n(self) -> FloatArray:
+        """Return the number of rows (lead,)."""
+        return self.confusion.sum(axis=(1, 2))
+
+    def flat(self) -> Float[np.ndarray, "lead S"]:
+        """Return all sums side by side."""
+        return np.concatenate([part.reshape(len(part), -1) for part in self._parts()], axis=1)
+
+    def shaped(self, flat: Float[np.ndarray, "lead S"]) -> "Tally":
+        """Return sums that lie side by side in the shapes of this tally."""
+        widths = [int(np.prod(part.shape[1:])) for part in self._parts()]
+        pieces = np.split(flat, np.cumsum(widths)[:-1], axis=1)
+        confusion, log_loss, brier, gaps, bin_counts, *scores = [
+            piece.reshape(len(flat), *part.shape[1:])
+            for piece, part in zip(pieces, self._parts(), strict=True)
+        ]
+        return Tally(
+            confusion=confusion,
+            log_loss=log_loss,
+            brier=brier,
+            gaps=gaps,
+            bin_counts=bin_counts,
+            scores=scores,
+        )
+
+    def _parts(self) -> list[FloatArray]:
+        sums = [self.confusion, self.log_loss, self.brier, self.gaps, self.bin_counts]
+        return [*sums, *self.scores]
+
+    def total(self) -> "Tally":
+        """Return the sums over all blocks, with a leading axis of one."""
+        return self.shaped(self.flat().sum(axis=0, keepdims=True))
+
+
+def tally(rows: Rows, block: Int[np.ndarray, " n"], n_blocks: int) -> Tally:
+    """Return the sums per block of rows with finite probabilities; block counts from 0."""
+    n_classes = rows.n_classes
+    predicted, confidence = top_class(rows.p)
+    hit = predicted == rows.label
+    cell = (block * n_classes + rows.label) * n_classes + predicted
+    confusion = np.bincount(cell, minlength=n_blocks * n_classes**2).astype(np.float64)
+    bins = equal_mass_bins(confidence, CALIBRATION_BINS)
+    grid = (n_blocks, int(bins.max()) + 1)
+    return Tally(
+        confusion=confusion.reshape(n_blocks, n_classes, n_classes),
+        log_loss=np.bincount(block, log_losses(rows.p, rows.label), minlength=n_blocks),
+        brier=np.bincount(block, brier_losses(rows.p, rows.label), minlength=n_blocks),
+        gaps=grid_sums(block, bins, confidence - hit, grid),
+        bin_counts=grid_sums(block, bins, np.ones(len(bins)), grid),
+        scores=[
+            *(
+                _score_histogram(rows.p[:, k], rows.label == k, block, n_blocks)
+                for k in range(n_classes)
+            ),
+            _direction_histogram(rows, block, n_blocks),
+        ],
+    )
+
+
+def direction(rows: Rows) -> tuple[BoolArray, FloatArray, BoolArray]:
+    """Return which rows went down or up (n,), and of these up's share of p (k,) and the ups (k,).
+
+    Whoever knows only how far prices move, and not whither, is at 0.5 here.
+    """
+    moved = (rows.label == 0) | (rows.label == rows.n_classes - 1)
+    down, up = rows.p[moved, 0], rows.p[moved, -1]
+    either = down + up
+    return (
+        moved,
+        np.where(either > 0, up / np.where(either > 0, either, 1.0), 0.5),
+        (rows.label[moved] > 0),
+    )
+
+
+def top_class(p: Float[np.ndarray, "n C"]) -> tuple[IntArray, FloatArray]:
+    """Return the most likely class (n,), the first of equals, and its probability (n,)."""
+    predicted = p.argmax(axis=1)
+    return predicted, np.take_along_axis(p, predicted[:, None], axis=1)[:, 0]
+
+
+def equal_mass_bins(values: Float[np.ndarray, " n"], n_bins: int) -> IntArray:
+    """Return the bin (n,) of each value; bins hold equally many, and equal values stay together."""
+    return np.searchsorted(_edges(values, n_bins), values, side="right").astype(np.int64)
+
+
+def grid_sums(
+    row: IntArray, column: IntArray, values: FloatArray, shape: tuple[int, int]
+) -> FloatArray:
+    """Return the sums of values (n,) that fall into each cell of a grid."""
+    cell = row * shape[1] + column
+    return (
+        np.bincount(cell, values, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
+    )
+
+
+def _edges(values: FloatArray, n_bins: int) -> FloatArray:
+    """Return the inner edges, rising and distinct; a bin begins at its edge."""
+    ordered = np.sort(values)
+    starts = (np.arange(1, n_bins) * len(ordered)) // n_bins
+    edges = np.unique(ordered[starts])
+    return edges[edges > ordered[0]]
+
+
+def _direction_histogram(rows: Rows, block: IntArray, n_blocks: int) -> FloatArray:
+    moved, odds, up = direction(rows)
+    if not moved.any():
+        return np.zeros((n_blocks, 2, 1))
+    return _score_histogram(odds, up, block[moved], n_blocks)
+
+
+def _score_histogram(
+    score: FloatArray, hit: np.ndarray, block: IntArray, n_blocks: int
+) -> FloatArray:
+    edges = _edges(score, _SCORE_BINS)
+    if hit.any():
+        edges = np.union1d(edges, _edges(score[hit], _SCORE_BINS))
+    n_bins = len(edges) + 1
+    bins = np.searchsorted(edges, score, side="right")
+    cell = (block * 2 + hit) * n_bins + bins
+    counts = np.bincount(cell, minlength=n_blocks * 2 * n_bins).astype(np.float64)
+    return counts.reshape(n_blocks, 2, n_bins)

@@ -1,0 +1,54 @@
+"""What the columns of bars are called, here and in files of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from walkforge.base import BarsError, BoolArray, FloatArray, nearest
+
+from ._names import listed
+
+PRICES = ("open", "high", "low", "close")
+VALUES = (*PRICES, "volume")
+KLINE_COLUMNS = (
+    "open_time",
+    *VALUES,
+    "close_time",
+    "quote_volume",
+    "count",
+    "taker_buy_volume",
+    "taker_buy_quote_volume",
+    "ignore",
+)
+
+_OTHER_NAMES = {
+    "timestamp": ("timestamp", "open_time", "opentime", "datetime", "date", "time"),
+    "volume": ("volume", "vol"),
+}
+# Volumes that were summed in another order differ in their last digit; that is no contradiction.
+_ROUNDING_FRAC = 1e-12
+
+
+def find_columns(source: str, there: Sequence[str]) -> dict[str, str]:
+    """Return the file's own name of each column we need; raise BarsError where one is missing."""
+    plain: dict[str, str] = {}
+    for column in there:
+        plain.setdefault(column.strip().lower().replace(" ", "_"), column)
+    found = {}
+    for name in ("timestamp", *VALUES):
+        own = next((n for n in _OTHER_NAMES.get(name, (name,)) if n in plain), None)
+        if own is None:
+            raise BarsError(
+                f"{source}: no column {name!r}{nearest(name, plain)}; found "
+                f"{listed([n[:40] for n in there])}; expected timestamp, {', '.join(VALUES)}"
+            )
+        found[name] = plain[own]
+    return found
+
+
+def contradict(one: FloatArray, other: FloatArray) -> BoolArray:
+    """Return which rows (n,) of finite values (n, 5) differ by more than rounding."""
+    differs: BoolArray = np.abs(one - other) > _ROUNDING_FRAC * np.abs(one)
+    return np.any(differs, axis=-1)

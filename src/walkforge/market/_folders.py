@@ -1,0 +1,112 @@
+"""Reading a folder laid out SYMBOL/TIMEFRAME.parquet, such as one venue of a bar store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from walkforge.base import TIMEFRAMES_MS, BarsError, nearest, timeframe_ms, utc_text
+
+from ._bars import Bars
+from ._frames import read_bars_file
+from ._names import listed
+from ._resample import divides, resample
+
+
+def read_folder(
+    folder: Path,
+    *,
+    timeframe: str,
+    symbols: Sequence[str] | None = None,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+) -> dict[str, Bars]:
+    """Read the bars of one venue's folder that open in [start_ms, end_ms), by symbol.
+
+    The venue is the folder's name. Without `symbols` all that have bars there are read. Where
+    the timeframe is not there, it is made from the shorter one that yields most complete bars
+    in the range (the shortest of equals), and `history` says so.
+
+    Raises BarsError where the folder, a named symbol, a way to the timeframe or any bar in the
+    range is missing, or where a file breaks a rule of `check_bars`; UsageError for an unknown
+    timeframe.
+    """
+    timeframe_ms(timeframe)
+    there = _symbols_in(folder)
+    bars = {}
+    for symbol in there if symbols is None else symbols:
+        if symbol not in there:
+            raise BarsError(
+                f"{folder}: no symbol {symbol!r}{nearest(symbol.upper(), there)}; "
+                f"there are {listed(there)}"
+            )
+        if symbols is None and not _sources_of(folder / symbol, timeframe):
+            continue
+        found = _read_symbol(folder / symbol, timeframe, start_ms, end_ms)
+        if len(found) or symbols is not None:
+            bars[symbol] = found
+    if not bars:
+        raise BarsError(f"{folder}: no bars of {timeframe}{_range(start_ms, end_ms)}")
+    for found in bars.values():
+        if not len(found):
+            raise _nothing_in_range(folder / found.symbol, timeframe, start_ms, end_ms)
+    return bars
+
+
+def _symbols_in(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise BarsError(f"{folder}: no such folder of bars")
+    there = sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.parquet"))
+    )
+    if there:
+        return there
+    deeper = sorted({path.parent.parent.name for path in folder.glob("*/*/*.parquet")})
+    hint = f"; perhaps one of its folders is meant: {listed(deeper)}" if deeper else ""
+    raise BarsError(f"{folder}: no bars, expected SYMBOL/TIMEFRAME.parquet below it{hint}")
+
+
+def _timeframes_of(folder: Path) -> list[str]:
+    return [name for name in TIMEFRAMES_MS if (folder / f"{name}.parquet").is_file()]
+
+
+def _sources_of(folder: Path, timeframe: str) -> list[str]:
+    """Return the stored timeframe itself, or the shorter ones that add up to it."""
+    there = _timeframes_of(folder)
+    return (
+        [timeframe] if timeframe in there else [name for name in there if divides(name, timeframe)]
+    )
+
+
+def _read_symbol(folder: Path, timeframe: str, start_ms: int | None, end_ms: int | None) -> Bars:
+    sources = _sources_of(folder, timeframe)
+    if not sources:
+        raise BarsError(
+            f"{folder}: no bars of {timeframe} and none that add up to it; "
+            f"there are {listed(_timeframes_of(folder)) or 'none'}"
+        )
+    choices = [
+        resample(_read_file(folder, name), timeframe).between(start_ms, end_ms) for name in sources
+    ]
+    return max(choices, key=len)
+
+
+def _read_file(folder: Path, timeframe: str) -> Bars:
+    path = folder / f"{timeframe}.parquet"
+    venue = folder.absolute().parent.name
+    return read_bars_file(path, venue=venue, symbol=folder.name, timeframe=timeframe)
+
+
+def _nothing_in_range(
+    folder: Path, timeframe: str, start_ms: int | None, end_ms: int | None
+) -> BarsError:
+    every = _read_symbol(folder, timeframe, None, None)
+    span = "none at all"
+    if len(every):
+        span = f"{utc_text(int(every.timestamp[0]))} to {utc_text(int(every.timestamp[-1]))}"
+    return BarsError(f"{folder}: no bars of {timeframe}{_range(start_ms, end_ms)}; there is {span}")
+
+
+def _range(start_ms: int | None, end_ms: int | None) -> str:
+    start = "" if start_ms is None else f" from {utc_text(start_ms)}"
+    return start if end_ms is None else f"{start} before {utc_text(end_ms)}"

@@ -1,0 +1,160 @@
+"""Bringing files of bars into a store: all of them, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from walkforge.base import BarsError, UsageError, timeframe_ms
+
+from ._bars import Bars
+from ._frames import bars_from_table
+from ._names import counted, guess_names, safe_name
+from ._sources import Source, data_files, read_source
+from ._store import BarStore, WriteReport
+from ._tables import Table, read_table
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import brought to one series."""
+
+    written: WriteReport
+    files: int
+    files_with_checksum: int
+    stamp_forms: tuple[str, ...]
+    """How the files hold their stamps: `text`, `time`, or numbers in `s`, `ms`, `us`, `ns`."""
+
+    def summary(self) -> str:
+        """Return one line for a terminal."""
+        return (
+            f"{self.written.summary()} ({counted(self.files, 'file')}, stamps: "
+            f"{', '.join(self.stamp_forms)}, checksum agreed for {self.files_with_checksum})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        return {
+            **self.written.as_dict(),
+            "files": self.files,
+            "files_with_checksum": self.files_with_checksum,
+            "stamp_forms": list(self.stamp_forms),
+        }
+
+
+def import_bars(
+    source: Path,
+    store: BarStore,
+    *,
+    venue: str,
+    symbol: str | None = None,
+    timeframe: str | None = None,
+    calendar: str = "auto",
+) -> list[ImportReport]:
+    """Bring a CSV, zip or Parquet file, or a folder of them, into a store; one report a series.
+
+    Takes `timestamp,open,high,low,close,volume` and Binance's 12-column klines. Symbol and
+    timeframe come from the files' names unless given. Files of one series may overlap where
+    they agree, with each other and with what is stored.
+
+    Raises BarsError or UsageError for the first trouble in any file; the store then is as it was.
+    """
+    safe_name("venue", venue)
+    groups = _group(data_files(source), source, symbol, timeframe)
+    with ExitStack() as stack:
+        return [
+            _import_series(stack, store, files, (venue, *names), calendar)
+            for names, files in groups.items()
+        ]
+
+
+def _group(
+    files: Sequence[Path], source: Path, symbol: str | None, timeframe: str | None
+) -> dict[tuple[str, str], list[Path]]:
+    """Return the files of each (symbol, timeframe)."""
+    groups: dict[tuple[str, str], list[Path]] = {}
+    for file in files:
+        names = _names_of(file, symbol, timeframe, alone=file == source)
+        groups.setdefault(names, []).append(file)
+    return groups
+
+
+def _names_of(
+    file: Path, symbol: str | None, timeframe: str | None, *, alone: bool
+) -> tuple[str, str]:
+    """Return a file's symbol and timeframe; given names win over the name of a single file."""
+    if symbol is not None and timeframe is not None and alone:
+        return safe_name("symbol", symbol), _known(timeframe)
+    guessed = guess_names(file)
+    for what, given, told in zip(
+        ("symbol", "timeframe"), (symbol, timeframe), guessed, strict=True
+    ):
+        if given is None and told is None:
+            raise UsageError(
+                f"{file}: the name does not tell the {what}; name it with --{what}, or name the "
+                "file like BTCUSDT-1h-2023-01.csv or BTCUSDT/1h.parquet"
+            )
+        if not alone and None not in (given, told) and given != told:
+            raise UsageError(
+                f"{file}: its name says {what} {told!r}, asked for was {given!r}; "
+                "import it alone, or leave the name out"
+            )
+    return (
+        safe_name("symbol", symbol or guessed[0] or ""),
+        _known(timeframe or guessed[1] or ""),
+    )
+
+
+def _known(timeframe: str) -> str:
+    timeframe_ms(timeframe)
+    return timeframe
+
+
+def _import_series(
+    stack: ExitStack,
+    store: BarStore,
+    files: Sequence[Path],
+    names: tuple[str, str, str],
+    calendar: str,
+) -> ImportReport:
+    venue, symbol, timeframe = names
+    tables: list[Table] = []
+    sources: list[Source] = []
+    pieces: list[Bars] = []
+    for file in files:
+        source = read_source(file)
+        for part in source.parts:
+            table = read_table(part)
+            pieces.append(
+                bars_from_table(
+                    table,
+                    venue=venue,
+                    symbol=symbol,
+                    timeframe=timeframe,
+                    provenance=source.metadata.get("provenance", "file"),
+                    calendar=source.metadata.get("calendar", calendar),
+                    history=tuple(source.metadata.get("history", ())),
+                )
+            )
+            tables.append(table)
+        sources.append(source)
+    _refuse_mixture(pieces, files)
+    written = stack.enter_context(store.adding(pieces[0], tables, sources=sources))
+    return ImportReport(
+        written=written,
+        files=len(files),
+        files_with_checksum=sum(source.checked for source in sources),
+        stamp_forms=tuple(sorted({table.stamp_form for table in tables})),
+    )
+
+
+def _refuse_mixture(pieces: Sequence[Bars], files: Sequence[Path]) -> None:
+    kinds = sorted({bars.provenance for bars in pieces})
+    if len(kinds) > 1:
+        raise BarsError(
+            f"{files[0].parent}: files of {pieces[0].name} are {' and '.join(kinds)}; "
+            "these are never mixed. Import them one by one, under different venues."
+        )

@@ -1,0 +1,228 @@
+"""Files of bars as they came: CSV, Parquet, and zips of CSV checked against their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from walkforge.base import BarsError, digest_of_file
+
+from ._columns import KLINE_COLUMNS, find_columns
+
+SUFFIXES = (".parquet", ".csv", ".zip")
+METADATA_KEY = "walkforge"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One table of a source, its cells untouched; CSV cells are all text."""
+
+    name: str  # what messages call it
+    frame: pl.DataFrame
+    columns: dict[str, str]  # our name of a column: its own
+    first_line: int | None = None  # line of row 0 in a text file
+    has_header: bool = True
+    lines: pl.Series | None = None  # row numbers before blank lines were left out
+
+    def place(self, row: int) -> str:
+        """Return where a row stands, as an editor or a data frame would count it."""
+        if self.first_line is None:
+            return f"row {row}"
+        return f"line {self.first_line + (row if self.lines is None else int(self.lines[row]))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of bars: its tables, its digest, and whether a checksum beside it agreed."""
+
+    path: Path
+    sha256: str
+    checked: bool
+    parts: tuple[Part, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the file itself, or all bar files below a folder in the order of their names.
+
+    Raises BarsError where nothing is there.
+    """
+    if path.is_file():
+        return [path]
+    if not path.exists():
+        raise BarsError(f"{path}: no such file or folder")
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
+    )
+    if not files:
+        raise BarsError(f"{path}: no bars in this folder, expected {', '.join(SUFFIXES)} files")
+    return files
+
+
+def part_of_frame(name: str, frame: pl.DataFrame) -> Part:
+    """Return a data frame as a part; raise BarsError where a column is missing."""
+    return Part(name, frame, find_columns(name, frame.columns))
+
+
+def read_source(path: Path, *, every_column: bool = False) -> Source:
+    """Read a file of bars without judging its cells: the columns we need, or all of them.
+
+    Raises BarsError where the file is missing, empty, damaged, of another kind, or differs from
+    the SHA-256 in the `NAME.CHECKSUM` beside it.
+    """
+    kind = path.suffix.lower()
+    if not path.is_file():
+        raise BarsError(f"{path}: no such file")
+    if kind not in SUFFIXES:
+        raise BarsError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
+    try:
+        if path.stat().st_size == 0:
+            raise BarsError(f"{path}: the file is empty, expected bars")
+        sha256 = digest_of_file(path)
+        checked = _agrees_with_checksum(path, sha256)
+        if kind == ".parquet":
+            parts, metadata = (_read_parquet(path, every_column),), read_metadata(path)
+            return Source(path, sha256, checked, parts, metadata)
+        if kind == ".zip":
+            return Source(path, sha256, checked, _read_zip(path, every_column))
+        return Source(
+            path, sha256, checked, (_read_csv(path.read_bytes(), str(path), every_column),)
+        )
+    except OSError as error:
+        raise BarsError(f"{path}: cannot be read: {_one_line(error)}") from None
+
+
+def _read_csv(content: bytes, name: str, every_column: bool) -> Part:
+    """Return the text cells of a CSV file with a header, or of a headless file of klines."""
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    start = len(content) - len(content.lstrip(b"\r\n"))
+    first_row = content[start : start + 100_000].split(b"\n", 1)[0]
+    try:
+        fields = [cell.strip().strip('"') for cell in first_row.decode("utf-8").split(",")]
+    except UnicodeDecodeError:
+        raise BarsError(f"{name}: not a text file in UTF-8, expected CSV") from None
+    if fields == [""]:
+        raise BarsError(f"{name}: the file is empty, expected bars")
+    has_header = not fields[0][:1].isdigit()
+    if not has_header and len(fields) != len(KLINE_COLUMNS):
+        raise BarsError(
+            f"{name}: no header line and {len(fields)} columns; expected a line "
+            "`timestamp,open,high,low,close,volume` first, or the 12 columns of Binance klines"
+        )
+    own_names = fields if has_header else list(KLINE_COLUMNS)
+    columns = find_columns(name, own_names)
+    wanted = None if every_column else sorted(own_names.index(own) for own in columns.values())
+    if len(set(own_names)) < len(own_names):
+        twice = next(own for own in own_names if own_names.count(own) > 1)
+        raise BarsError(f"{name}: two columns are named {twice!r}, expected one of each name")
+    before = content[:start].count(b"\n")
+    frame = _read_cells(content[start:], name, len(fields), wanted, before, has_header)
+    frame.columns = [own_names[i] for i in wanted or range(len(fields))]
+    first_line = 1 + before + int(has_header)
+    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    if not blank.any():
+        return Part(name, frame, columns, first_line, has_header)
+    lines = pl.Series(range(len(frame))).filter(~blank)
+    return Part(name, frame.filter(~blank), columns, first_line, has_header, lines)
+
+
+def _read_cells(
+    content: bytes,
+    name: str,
+    n_fields: int,
+    wanted: list[int] | None,
+    lines_before: int,
+    has_header: bool,
+) -> pl.DataFrame:
+    try:
+        return pl.read_csv(
+            io.BytesIO(content), has_header=has_header, infer_schema=False, columns=wanted
+        )
+    except pl.exceptions.PolarsError as error:
+        wide = _first_wide_line(content, n_fields)
+        reason = (
+            f"line {lines_before + wide} has more than {n_fields} cells"
+            if wide
+            else _one_line(error)
+        )
+        raise BarsError(f"{name}: not a proper CSV file: {reason}") from None
+
+
+def _first_wide_line(content: bytes, n_fields: int) -> int | None:
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line.count(b",") >= n_fields:
+            return number
+    return None
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return what we wrote into a Parquet file's metadata, empty for files of others."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        stored = parquet.read_metadata(path).metadata or {}
+        metadata = json.loads(stored.get(METADATA_KEY.encode(), b"{}"))
+    except (ArrowException, OSError) as error:
+        raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
+    except ValueError:
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise BarsError(f"{path}: its metadata entry {METADATA_KEY!r} is damaged, expected JSON")
+    return metadata
+
+
+def _read_parquet(path: Path, every_column: bool) -> Part:
+    try:
+        names = list(pl.read_parquet_schema(path))
+        columns = find_columns(str(path), names)
+        wanted = names if every_column else list(columns.values())
+        return Part(str(path), pl.read_parquet(path, columns=wanted), columns)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
+
+
+def _read_zip(path: Path, every_column: bool) -> tuple[Part, ...]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(n for n in archive.namelist() if n.lower().endswith(".csv"))
+            parts = tuple(
+                _read_csv(archive.read(name), f"{path}/{name}", every_column) for name in names
+            )
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
+        raise BarsError(
+            f"{path}: damaged or not a zip: {_one_line(error)}. Download it again."
+        ) from None
+    if not parts:
+        raise BarsError(f"{path}: no CSV file inside, expected one")
+    return parts
+
+
+def _agrees_with_checksum(path: Path, sha256: str) -> bool:
+    """Return whether a checksum stands beside the file; raise BarsError where it differs."""
+    beside = path.with_name(f"{path.name}.CHECKSUM")
+    if not beside.is_file():
+        return False
+    words = beside.read_text(encoding="utf-8", errors="replace").split()
+    expected = words[0].lower() if words else ""
+    if len(expected) != hashlib.sha256().digest_size * 2:
+        raise BarsError(f"{beside}: no SHA-256 in it, expected 64 hex digits and the file's name")
+    if expected != sha256:
+        raise BarsError(
+            f"{path}: SHA-256 {sha256[:12]}... differs from {expected[:12]}... in {beside.name}. "
+            "Download both again."
+        )
+    return True
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -1,0 +1,197 @@
+"""What sections are made of: prose, tables, pictures, and where their numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ._html import Child, Html, join, json_inside_script, tag
+from ._words import code, number
+
+_MOST_ROWS = 200
+"""A table of 600 symbols would hide the page; the file that it names has the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One heading of the page and what stands under it."""
+
+    name: str
+    title: str
+    body: Html
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One entry of a picture's key: the colour's role, the mark's shape, and its meaning."""
+
+    role: str
+    shape: str  # dot, ring, line, dash, bar or band
+    meaning: str
+
+
+def prose(*children: Child) -> Html:
+    """Return a paragraph."""
+    return tag("p", *children)
+
+
+def absent(sentence: str) -> Html:
+    """Return the plain sentence that stands where a run left nothing to show."""
+    return tag("p", sentence, class_="absent")
+
+
+def heading(title: str) -> Html:
+    """Return a heading inside a section."""
+    return tag("h3", title)
+
+
+def source(file: str, *keys: str) -> Html:
+    """Return the line that names the file in the run folder, and the keys in it."""
+    inside = [[" › " if place == 0 else " · ", code(key)] for place, key in enumerate(keys)]
+    return tag("p", "From ", code(file), inside, class_="source")
+
+
+def table(
+    *,
+    label: str,
+    head: Sequence[Child],
+    rows: Sequence[Sequence[Child]],
+    origin: Child,
+    words: Collection[int] = (),
+    strong_column: int | None = None,
+    stacked: bool = False,
+) -> Html:
+    """Return a table that scrolls inside its own box, with its origin under it.
+
+    The first cell of a row is its heading. Columns hold numbers, set right, but for those in
+    `words`; `strong_column` is set apart. On a phone the rows of a `stacked` table, whose head
+    must be plain words, stand one below the other as small cards.
+    """
+    shown = rows[:_MOST_ROWS]
+    labels = [str(name) for name in head] if stacked else None
+    head_cells = [
+        tag("th", cell, scope="col", class_=_kind(column, words, strong_column))
+        for column, cell in enumerate(head)
+    ]
+    body = [_row(row, words, strong_column=strong_column, labels=labels) for row in shown]
+    grid = tag(
+        "table",
+        tag("caption", label, class_="unseen"),
+        tag("thead", tag("tr", head_cells)),
+        tag("tbody", body),
+        class_="stacked" if stacked else None,
+    )
+    box = tag("div", grid, class_="scroll", role="region", aria_label=label, tabindex="0")
+    return tag("div", box, _cut(len(shown), len(rows)), origin, class_="table")
+
+
+def picture(
+    figure: dict[str, Any],
+    *,
+    name: str,
+    title: str,
+    reading: str,
+    keys: Sequence[Key] = (),
+    alt: str,
+    origin: Child,
+) -> Html:
+    """Return a Plotly picture; `reading` tells how to look at it, `alt` what it shows in words.
+
+    The figure is plain data. A text in it that starts with `--` is the name of a colour or font
+    of the style sheet, so that one figure fits the light and the dark page.
+    """
+    height = figure["layout"]["height"]
+    return tag(
+        "figure",
+        tag("h3", title),
+        tag("p", reading, class_="reading"),
+        tag("ul", [_key(key) for key in keys], class_="key") if keys else None,
+        tag(
+            "div",
+            class_="plot",
+            id=f"plot-{name}",
+            data_figure=f"figure-{name}",
+            role="img",
+            aria_label=f"{title}. {alt}",
+            style=f"height:{height}px",
+        ),
+        tag("script", json_inside_script(figure), type="application/json", id=f"figure-{name}"),
+        tag("figcaption", origin),
+    )
+
+
+def facts(pairs: Sequence[tuple[str, Child]], *, compact: bool = False) -> Html:
+    """Return a list of names and what they are, or `compact` ones side by side.
+
+    Pairs without a value are left out.
+    """
+    return tag(
+        "dl",
+        [
+            tag("div", tag("dt", name), tag("dd", value))
+            for name, value in pairs
+            if value not in (None, "")
+        ],
+        class_="facts compact" if compact else "facts",
+    )
+
+
+def beside(*blocks: Child) -> Html:
+    """Return blocks that stand side by side where there is room."""
+    return tag("div", *blocks, class_="beside")
+
+
+def _row(
+    cells: Sequence[Child],
+    words: Collection[int],
+    *,
+    strong_column: int | None,
+    labels: list[str] | None,
+) -> Html:
+    first, *others = cells
+    return tag(
+        "tr",
+        tag("th", first, scope="row"),
+        [
+            tag(
+                "td",
+                cell,
+                class_=_kind(column, words, strong_column),
+                data_label=labels[column] if labels else None,
+            )
+            for column, cell in enumerate(others, start=1)
+        ],
+    )
+
+
+def _cut(n_shown: int, n_rows: int) -> Html | None:
+    if n_shown == n_rows:
+        return None
+    return tag("p", f"The first {number(n_shown)} of {number(n_rows)} rows.", class_="source")
+
+
+def _kind(column: int, words: Collection[int], strong_column: int | None) -> str | None:
+    kinds = ["strong"] if column == strong_column else []
+    kinds += [] if column == 0 or column in words else ["number"]
+    return " ".join(kinds) or None
+
+
+def _key(key: Key) -> Html:
+    mark = tag("span", class_=f"mark {key.shape}", style=f"--mark:var({key.role})")
+    return tag("li", mark, key.meaning)
+
+
+__all__ = [
+    "Key",
+    "Section",
+    "absent",
+    "beside",
+    "facts",
+    "heading",
+    "join",
+    "picture",
+    "prose",
+    "source",
+    "table",
+]

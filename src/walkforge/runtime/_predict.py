@@ -1,0 +1,115 @@
+"""The same features, scaler, network and calibrator as in the run that made the bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from walkforge.base import BundleError, FeatureError, Precision, whole_windows
+from walkforge.calibration import calibrator_from_dict
+from walkforge.features import CLIP, Scaler, build, feature_set
+from walkforge.market import Bars
+from walkforge.registry import Bundle, read_bundle
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_EXACT = Precision("float32", autocast=False, tf32=False)
+
+
+def predict(bundle: Path, bars: Bars, *, last: int | None = None) -> pl.DataFrame:
+    """Return `timestamp, symbol, logit_*, p_*` for the bars that have features, oldest first.
+
+    `last` asks for the newest so many bars only. Raises BundleError for a bundle that is damaged
+    or was made for another symbol or timeframe.
+    """
+    return Predictor(read_bundle(bundle)).predict(bars, last=last)
+
+
+class Predictor:
+    """A bundle that is ready to predict; loading happens once."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        from walkforge.models import build_architecture
+
+        described = bundle.description
+        self.bundle = bundle
+        self.classes: list[str] = described["classes"]
+        self.window_bars: int = described["window_bars"]
+        self.scaler = Scaler.from_dict(described["scaler"])
+        self.calibrator = calibrator_from_dict(described["calibrator"])
+        self._refuse_other_features()
+        self.architecture = build_architecture(
+            described["model"]["name"],
+            n_features=len(described["features"]),
+            window_bars=self.window_bars,
+            n_classes=len(self.classes),
+            **described["model"]["options"],
+        )
+
+    @property
+    def look_back_bars(self) -> int:
+        """Return how many bars the newest prediction needs, its own bar included."""
+        return feature_set(self.bundle.description["feature_set"]).look_back_bars + self.window_bars
+
+    def predict(self, bars: Bars, *, last: int | None = None) -> pl.DataFrame:
+        """Return one row per bar that has features; see `predict`."""
+        import polars as pl
+
+        self._refuse_other_bars(bars)
+        if last is not None:
+            bars = bars.take(slice(max(0, len(bars) - self.look_back_bars - last + 1), len(bars)))
+        table = build(bars, self.bundle.description["feature_set"])
+        rows = np.flatnonzero(whole_windows(table.valid, self.window_bars))
+        rows = rows if last is None else rows[rows >= len(bars) - last]
+        if len(rows) == 0:
+            raise FeatureError(
+                f"{bars.name}: {len(bars)} bars give no row with features; the newest prediction "
+                f"needs {self.look_back_bars} bars without a hole"
+            )
+        logits = self._logits(table.values, rows)
+        probabilities = self.calibrator.apply(logits)
+        columns = {f"logit_{name}": logits[:, c] for c, name in enumerate(self.classes)}
+        columns |= {f"p_{name}": probabilities[:, c] for c, name in enumerate(self.classes)}
+        stamps = pl.Series("timestamp", bars.timestamp[rows]).cast(pl.Datetime("ms", "UTC"))
+        return pl.DataFrame([stamps, pl.Series("symbol", [bars.symbol] * len(rows))]).with_columns(
+            **{name: pl.Series(values) for name, values in columns.items()}
+        )
+
+    def _logits(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        import torch
+
+        from walkforge.models import PackedForward, predict_logits
+
+        forward = PackedForward.build(
+            self.architecture,
+            torch.from_numpy(values),
+            window_bars=self.window_bars,
+            centers=[self.scaler.center_],
+            scales=[self.scaler.scale_],
+            clip=CLIP,
+            precision=_EXACT,
+        )
+        return predict_logits(forward, [self.bundle.weights], [rows])[0]
+
+    def _refuse_other_features(self) -> None:
+        expected = self.bundle.description["features"]
+        found = [
+            column.name for column in feature_set(self.bundle.description["feature_set"]).columns
+        ]
+        if expected != found:
+            raise BundleError(
+                f"{self.bundle.folder}: was trained on {len(expected)} features "
+                f"({', '.join(expected)}), this version of the set "
+                f"{self.bundle.description['feature_set']!r} has {len(found)} ({', '.join(found)})"
+            )
+
+    def _refuse_other_bars(self, bars: Bars) -> None:
+        described = self.bundle.description
+        if bars.symbol not in described["symbols"] or bars.timeframe != described["timeframe"]:
+            raise BundleError(
+                f"{self.bundle.folder}: was trained on {', '.join(described['symbols'])} "
+                f"{described['timeframe']}, but the bars are {bars.symbol} {bars.timeframe}"
+            )

@@ -1,0 +1,41 @@
+"""The study file, its presets, and the run itself."""
+
+from ._folder import default_folder
+from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
+from ._others import backtest_again, backtest_intentions, judge_predictions
+from ._run import judge, read_bars, resume, run
+from ._silent import Silent
+from ._study import (
+    DataSection,
+    DeviceSection,
+    FeatureSection,
+    JudgeSection,
+    ModelSection,
+    SimulatedMarket,
+    Study,
+)
+
+__all__ = [
+    "DataSection",
+    "DeviceSection",
+    "FeatureSection",
+    "JudgeSection",
+    "ModelSection",
+    "Silent",
+    "SimulatedMarket",
+    "Study",
+    "as_yaml",
+    "backtest_again",
+    "backtest_intentions",
+    "default_folder",
+    "from_plain",
+    "judge",
+    "judge_predictions",
+    "load",
+    "plain_of_overrides",
+    "preset_names",
+    "preset_text",
+    "read_bars",
+    "resume",
+    "run",
+]

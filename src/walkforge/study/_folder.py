@@ -1,0 +1,120 @@
+"""The run folder: where a run's files lie, and what of them is already there."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from walkforge.base import RunError, atomic_path, read_json, write_json, write_text
+
+_EVERY_FILE = (
+    "study.yaml",
+    "run.json",
+    "data_info.json",
+    "folds.json",
+    "training_log.jsonl",
+    "predictions.parquet",
+    "baseline_predictions.parquet",
+    "metrics.json",
+    "diagnostics.json",
+    "backtest.json",
+    "trades.parquet",
+    "equity.parquet",
+    "verdict.json",
+    "report.html",
+)
+
+
+class RunFolder:
+    """A run's files by name; each is written whole, so that what exists is finished."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, study_yaml: str) -> "RunFolder":
+        """Make an empty run folder; raise RunError where something lies there already."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(
+                f"{path}: not empty. Choose another --out, or continue that run with "
+                f"`walkforge resume {path}`."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(path / "study.yaml", study_yaml)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Return the run in `path`; raise RunError where there is none."""
+        if not (path / "study.yaml").is_file():
+            raise RunError(f"{path}: no run here (study.yaml is missing)")
+        return cls(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def has(self, *names: str) -> bool:
+        """Return whether all these files are there, and so finished."""
+        return all((self.path / name).exists() for name in names)
+
+    def write_table(self, name: str, table: pl.DataFrame) -> None:
+        """Write a table as Parquet, atomically."""
+        with atomic_path(self.path / name) as temporary:
+            table.write_parquet(temporary, compression="zstd")
+
+    def read_table(self, name: str) -> pl.DataFrame:
+        """Read a table; raise RunError where it is missing or damaged."""
+        if not self.has(name):
+            raise RunError(f"{self.path}: {name} is missing; continue the run with "
+                           f"`walkforge resume {self.path}`")  # fmt: skip
+        try:
+            return pl.read_parquet(self.path / name)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise RunError(f"{self.path / name}: not readable ({error})") from None
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write plain data, atomically."""
+        write_json(self.path / name, value)
+
+    def read_json(self, name: str) -> Any:
+        """Read plain data; raise RunError where it is missing or damaged."""
+        return read_json(self.path / name)
+
+    def update_run(self, **facts: Any) -> None:
+        """Add facts to `run.json`: versions, device and its reason, times."""
+        known = self.read_json("run.json") if self.has("run.json") else {}
+        self.write_json("run.json", known | facts)
+
+    def log_epoch(self, report: dict[str, Any]) -> None:
+        """Append an epoch to `training_log.jsonl`; one that is trained again replaces the old."""
+        path = self.path / "training_log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        whole = [line for line in lines if _epoch_of(line) < report["epoch"]]
+        if len(whole) == len(lines):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(_as_line(report))
+        else:
+            write_text(path, "".join(f"{line}\n" for line in whole) + _as_line(report))
+
+    def missing(self) -> list[str]:
+        """Return the files that a finished run has and this one has not."""
+        return [name for name in _EVERY_FILE if not self.has(name)]
+
+
+def default_folder(name: str) -> Path:
+    """Return `runs/NAME-UTCTIME`."""
+    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def _epoch_of(line: str) -> float:
+    """Return the epoch of a log line; a line cut off in the middle counts as never written."""
+    try:
+        return json.loads(line)["epoch"]
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")
+
+
+def _as_line(report: dict[str, Any]) -> str:
+    return json.dumps(report).replace("NaN", "null").replace("Infinity", "null") + "\n"

@@ -1,0 +1,122 @@
+"""Bars to what the trainer needs: features, outcomes, and the rows of every symbol and fold.
+
+All that is learned here (scalers, label limits) is learned from the training rows of its own
+symbol and fold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from walkforge import features, folds, labels
+from walkforge.base import BoolArray, FoldError, Int8Array, timeframe_ms, whole_windows
+from walkforge.features import Scaler
+from walkforge.folds import Fold, FoldRows
+from walkforge.labels import Limits, Outcomes
+from walkforge.market import Bars
+
+from ._study import Study
+
+# Fewer rows than this make no measure, calibrator or stopping rule worth the name.
+_LEAST_ROWS = {"train": 100, "validation": 30, "calibration": 30, "test": 30}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SymbolData:
+    """One symbol: features float32 (n, F) and outcomes of its bars (n,)."""
+
+    bars: Bars
+    values: np.ndarray
+    outcomes: Outcomes
+    usable: BoolArray
+    """Rows with a whole window of features and an outcome."""
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One symbol in one fold: its rows, and what was learned from the training rows."""
+
+    symbol: str
+    fold: Fold
+    rows: FoldRows
+    scaler: Scaler
+    limits: Limits
+    labels: Int8Array
+    """Class of every row (n,), -1 where there is no outcome."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Everything that is known before a network is trained."""
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    symbols: dict[str, SymbolData]
+    folds: list[Fold]
+    parts: list[Part]
+
+
+def prepare(bars: Mapping[str, Bars], study: Study) -> Prepared:
+    """Compute features and outcomes, cut the folds, and learn scalers and label limits.
+
+    Raises FoldError where the folds do not fit, or leave a symbol too few rows in a slice.
+    """
+    symbols = {symbol: _symbol_data(one, study) for symbol, one in bars.items()}
+    calendar = folds.common_calendar(
+        {symbol: data.outcomes.decided_at[data.usable] for symbol, data in symbols.items()}
+    )
+    plan = folds.make_folds(calendar, study.folds)
+    parts = [_part(symbol, data, fold, study) for symbol, data in symbols.items() for fold in plan]
+    columns = tuple(column.name for column in features.feature_set(study.features.set).columns)
+    return Prepared(columns, labels.class_names(study.labels), symbols, plan, parts)
+
+
+def folds_as_plain(prepared: Prepared) -> list[dict[str, Any]]:
+    """Return what `folds.json` holds: the UTC ranges and row counts of every fold and symbol."""
+    return [
+        {
+            "fold": part.fold.index,
+            "symbol": part.symbol,
+            **{name: getattr(part.fold, name).as_text() for name in _LEAST_ROWS},
+            "rows": {name: len(getattr(part.rows, name)) for name in _LEAST_ROWS},
+            "purged": part.rows.purged,
+            "embargoed": part.rows.embargoed,
+            "label_limits": part.limits.as_dict(),
+        }
+        for part in prepared.parts
+    ]
+
+
+def _symbol_data(bars: Bars, study: Study) -> SymbolData:
+    table = features.build(bars, study.features.set)
+    outcomes = labels.outcomes(bars, study.labels)
+    windows = whole_windows(table.valid, study.features.window_bars)
+    dropped = dict(table.dropped)
+    dropped["window not complete"] = int((table.valid & ~windows).sum())
+    dropped["outcome not known"] = int((windows & ~outcomes.valid).sum())
+    return SymbolData(bars, table.values, outcomes, windows & outcomes.valid, dropped)
+
+
+def _part(symbol: str, data: SymbolData, fold: Fold, study: Study) -> Part:
+    rows = folds.rows_of(
+        fold,
+        decided_at=data.outcomes.decided_at,
+        resolved_at=data.outcomes.resolved_at,
+        usable=data.usable,
+        embargo_ms=study.folds.embargo_bars * timeframe_ms(study.data.timeframe),
+    )
+    for name, least in _LEAST_ROWS.items():
+        found = len(getattr(rows, name))
+        if found < least:
+            between = " to ".join(getattr(fold, name).as_text())
+            raise FoldError(
+                f"{data.bars.name}: fold {fold.index} has {found} {name} rows between {between}, "
+                f"expected at least {least}. Use more bars, longer slices or fewer folds, or leave "
+                f"{symbol} out."
+            )
+    limits = labels.fit_limits(study.labels, data.outcomes.score[rows.train])
+    scaler = features.fit_scaler(study.features.scaler, data.values[rows.train])
+    return Part(symbol, fold, rows, scaler, limits, limits.classify(data.outcomes.score))

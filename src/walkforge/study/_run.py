@@ -1,0 +1,251 @@
+"""A run, read top to bottom: bars, features, labels, folds, training, measures, verdict, report.
+
+    folder = study.run(study.load("demo"))
+
+Each stage leaves its files whole; a run that was cut off goes on after its last finished stage.
+"""
+
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from walkforge import __version__, backtest, evaluation, gates, market, registry, report
+from walkforge.base import RunError, StudyError, digest_of_json, parse_utc_ms
+from walkforge.market import Bars
+
+from ._folder import RunFolder, default_folder
+from ._learn import Learned, Learning, Watcher
+from ._load import as_yaml, load
+from ._prepare import folds_as_plain, prepare
+from ._silent import Silent
+from ._study import Study
+
+
+def run(
+    study: Study,
+    out: Path | None = None,
+    *,
+    watcher: Watcher | None = None,
+    bars: Mapping[str, Bars] | None = None,
+) -> Path:
+    """Run a study into a new folder and return the folder.
+
+    `out` is `runs/NAME-UTCTIME` where left out. `bars` by symbol take the place of the study's
+    own source. Raises a WalkforgeError for anything that the user can mend.
+    """
+    found = read_bars(study) if bars is None else bars
+    folder = RunFolder.create(out or default_folder(study.name), as_yaml(study))
+    return _go(study, folder, found, watcher or Silent())
+
+
+def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
+    """Continue the run in `path` after its last finished stage, training after its last epoch."""
+    folder = RunFolder.open(path)
+    study = load(folder / "study.yaml")
+    return _go(study, folder, read_bars(study), watcher or Silent())
+
+
+def read_bars(study: Study) -> dict[str, Bars]:
+    """Return the bars by symbol that the study's data section names."""
+    data = study.data
+    wanted = list(data.symbols) or None
+    span = {
+        "start_ms": None if data.start is None else parse_utc_ms(data.start),
+        "end_ms": None if data.end is None else parse_utc_ms(data.end),
+    }
+    if data.source == "folder":
+        if data.bars is None:
+            raise StudyError(
+                "no bars: name a venue's folder with --bars FOLDER (laid out SYMBOL/"
+                f"{data.timeframe}.parquet), or set data.source to sample or simulated"
+            )
+        return market.read_folder(Path(data.bars), timeframe=data.timeframe, symbols=wanted, **span)
+    if data.source == "sample":
+        found = market.sample_bars()
+    else:
+        made = data.simulated
+        found = {
+            symbol: market.simulate(
+                made.kind,
+                n_bars=made.n_bars,
+                seed=made.seed + number,
+                symbol=symbol,
+                timeframe=data.timeframe,
+                edge=made.edge,
+            )
+            for number, symbol in enumerate(wanted or ["SIM"])
+        }
+    return {s: b.between(*span.values()) for s, b in found.items() if s in (wanted or found)}
+
+
+def _go(study: Study, folder: RunFolder, bars: Mapping[str, Bars], watcher: Watcher) -> Path:
+    started = time.perf_counter()
+    _note_data(folder, bars, watcher)
+    watcher.stage("features, labels and folds")
+    prepared = prepare(bars, study)
+    folder.write_json("folds.json", folds_as_plain(prepared))
+    _say_rows(prepared, watcher)
+
+    learning = Learning(study, prepared, _Logging(folder, watcher))
+    if not folder.has("predictions.parquet"):
+        watcher.stage("training")
+        learned, predictions, facts = learning.run(folder / "checkpoint.safetensors")
+        _write_bundles(folder, learning, learned)
+        folder.update_run(**facts)
+        folder.write_table("predictions.parquet", predictions)
+    if not folder.has("baseline_predictions.parquet"):
+        watcher.stage("baselines")
+        folder.write_table("baseline_predictions.parquet", learning.baselines())
+
+    measure_and_backtest(study, folder, bars, prepared.classes, watcher)
+    judge(folder.path)
+    folder.update_run(**_facts(study, time.perf_counter() - started))
+    watcher.stage("report")
+    report.write_report(folder.path)
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return folder.path
+
+
+def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
+    """Judge a run's measures again, by another profile if one is named; return the verdict."""
+    folder = RunFolder.open(path)
+    verdict = gates.judge(
+        metrics=folder.read_json("metrics.json"),
+        diagnostics=folder.read_json("diagnostics.json"),
+        backtest=folder.read_json("backtest.json"),
+        data_info=folder.read_json("data_info.json"),
+        profile=profile or load(folder / "study.yaml").judge.profile,
+    )
+    folder.write_json("verdict.json", verdict)
+    return verdict
+
+
+def measure_and_backtest(
+    study: Study,
+    folder: RunFolder,
+    bars: Mapping[str, Bars],
+    classes: tuple[str, ...],
+    watcher: Watcher,
+) -> None:
+    """Write measures, diagnostics and the backtest of the predictions in `folder`."""
+    predictions = folder.read_table("predictions.parquet")
+    if not folder.has("metrics.json", "diagnostics.json"):
+        watcher.stage("measures")
+        _measure(study, folder, predictions, classes)
+    if not folder.has("backtest.json", "trades.parquet", "equity.parquet"):
+        watcher.stage("backtest")
+        result = backtest_predictions(study, folder, bars, predictions)
+        folder.write_table("trades.parquet", result.trades)
+        folder.write_table("equity.parquet", backtest.thin_equity(result.equity))
+        folder.write_json("backtest.json", result.summary)
+
+
+def backtest_predictions(
+    study: Study, folder: RunFolder, bars: Mapping[str, Bars], predictions: pl.DataFrame
+) -> backtest.BacktestResult:
+    """Return what the predictions' intentions would have made on `bars`."""
+    classes = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
+    edge = study.judge.min_edge
+    intentions = backtest.intentions_from_predictions(predictions, classes=classes, min_edge=edge)
+    n_trials = folder.read_json("run.json")["n_members"]
+    tested = _test_bars(bars, predictions)
+    return backtest.run(
+        tested, intentions, study.backtest, n_trials=n_trials, rule=backtest.edge_rule(edge)
+    )
+
+
+def _measure(
+    study: Study, folder: RunFolder, predictions: pl.DataFrame, classes: tuple[str, ...]
+) -> None:
+    metrics = evaluation.metrics(
+        predictions,
+        folder.read_table("baseline_predictions.parquet"),
+        classes=classes,
+        n_resamples=study.judge.n_resamples,
+    )
+    train = folder.read_json("run.json").get("train", {})
+    diagnostics = evaluation.diagnostics(
+        predictions,
+        classes=classes,
+        train_log_loss=train.get("log_loss"),
+        train_accuracy=train.get("accuracy"),
+    )
+    folder.write_json("metrics.json", metrics)
+    folder.write_json("diagnostics.json", diagnostics)
+
+
+def _test_bars(bars: Mapping[str, Bars], predictions: pl.DataFrame) -> dict[str, Bars]:
+    """Return each symbol's bars from shortly before its first prediction on.
+
+    Idle years before the first decision would thin out every statistic; the head start lets the
+    ATR settle.
+    """
+    head_start = 200
+    tails = {}
+    for symbol, one in bars.items():
+        own = predictions.filter(pl.col("symbol") == symbol)["timestamp"].dt.epoch("ms")
+        row = int(np.searchsorted(one.timestamp, own.to_numpy().min()))
+        tails[symbol] = one.take(slice(max(0, row - head_start), len(one)))
+    return tails
+
+
+def _write_bundles(folder: RunFolder, learning: Learning, learned: list[Learned]) -> None:
+    for one in learned:
+        place = one.trained.member.name.replace("/", "_")
+        registry.write_bundle(folder / "models" / place, learning.describe(one), one.trained.state)
+
+
+def _note_data(folder: RunFolder, bars: Mapping[str, Bars], watcher: Watcher) -> None:
+    """Write `data_info.json`; on a resume refuse bars that are not those of the run."""
+    info = {symbol: market.data_info(one) for symbol, one in bars.items()}
+    if folder.has("data_info.json"):
+        known = folder.read_json("data_info.json")
+        changed = [s for s in info if known.get(s, {}).get("digest") != info[s]["digest"]]
+        if changed or known.keys() != info.keys():
+            raise RunError(
+                f"{folder.path}: the bars of {', '.join(changed) or 'this run'} have changed since "
+                "it began; start a new run"
+            )
+    folder.write_json("data_info.json", info)
+    for one in bars.values():
+        watcher.note(f"{one.name}: {len(one)} bars in {len(one.segments)} segments")
+
+
+def _say_rows(prepared: Any, watcher: Watcher) -> None:
+    for symbol, data in prepared.symbols.items():
+        dropped = ", ".join(f"{n} {why}" for why, n in data.dropped.items() if n)
+        watcher.note(f"{symbol}: {int(data.usable.sum())} usable rows; dropped: {dropped or '0'}")
+
+
+def _facts(study: Study, seconds: float) -> dict[str, Any]:
+    import torch
+
+    return {
+        "name": study.name,
+        "walkforge": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "study_digest": digest_of_json(as_yaml(study)),
+        "seeds": list(study.seeds),
+        "seconds": seconds,
+    }
+
+
+class _Logging:
+    """Passes everything on to the user's watcher, and keeps the training log."""
+
+    def __init__(self, folder: RunFolder, watcher: Watcher) -> None:
+        self.folder = folder
+        self.stage, self.note = watcher.stage, watcher.note
+        self.step, self.item = watcher.step, watcher.item
+        self._watcher = watcher
+
+    def epoch(self, report: dict[str, Any]) -> None:
+        """Write the epoch to the log, then show it."""
+        self.folder.log_epoch(report)
+        self._watcher.epoch(report)
