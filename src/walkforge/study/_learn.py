@@ -63,7 +63,7 @@ class Learning:
     prepared: Prepared
     watcher: Watcher
 
-    def run(self, checkpoint: Path) -> tuple[list[Learned], pl.DataFrame, dict[str, Any]]:
+    def run(self, checkpoint: Path | None) -> tuple[list[Learned], pl.DataFrame, dict[str, Any]]:
         """Return the calibrated members, the test predictions, and facts for `run.json`."""
         import torch
 

@@ -107,7 +107,7 @@ def backtest_intentions(
     if out is not None:
         folder = RunFolder(out)
         folder.write_table("trades.parquet", result.trades)
-        folder.write_table("equity.parquet", result.equity)
+        folder.write_table("equity.parquet", backtest.thin_equity(result.equity))
         folder.write_json("backtest.json", result.summary)
     return result.summary
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from walkforge import __version__, backtest, evaluation, gates, market, registry, report
@@ -153,9 +152,8 @@ def backtest_predictions(
     edge = study.judge.min_edge
     intentions = backtest.intentions_from_predictions(predictions, classes=classes, min_edge=edge)
     n_trials = folder.read_json("run.json")["n_members"]
-    tested = _test_bars(bars, predictions)
     return backtest.run(
-        tested, intentions, study.backtest, n_trials=n_trials, rule=backtest.edge_rule(edge)
+        bars, intentions, study.backtest, n_trials=n_trials, rule=backtest.edge_rule(edge)
     )
 
 
@@ -177,21 +175,6 @@ def _measure(
     )
     folder.write_json("metrics.json", metrics)
     folder.write_json("diagnostics.json", diagnostics)
-
-
-def _test_bars(bars: Mapping[str, Bars], predictions: pl.DataFrame) -> dict[str, Bars]:
-    """Return each symbol's bars from shortly before its first prediction on.
-
-    Idle years before the first decision would thin out every statistic; the head start lets the
-    ATR settle.
-    """
-    head_start = 200
-    tails = {}
-    for symbol, one in bars.items():
-        own = predictions.filter(pl.col("symbol") == symbol)["timestamp"].dt.epoch("ms")
-        row = int(np.searchsorted(one.timestamp, own.to_numpy().min()))
-        tails[symbol] = one.take(slice(max(0, row - head_start), len(one)))
-    return tails
 
 
 def _write_bundles(folder: RunFolder, learning: Learning, learned: list[Learned]) -> None:

@@ -1,0 +1,137 @@
+"""No future in the past: noise after a slice leaves what was learned on it bit-identical.
+
+DESIGN of the test: the same study learns twice, on clean bars and on bars of which everything
+after a slice's end is replaced by noise. Stamps stay, so the folds stay.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from study_runs import small_bars, small_study
+from walkforge import features
+from walkforge.base import parse_utc_ms
+from walkforge.study import Silent
+from walkforge.study._learn import Learning
+from walkforge.study._prepare import prepare
+
+MINUTE_MS = 60_000
+RULES = {
+    "quantile": ["labels.kind=quantile", "labels.horizon_bars=3"],
+    "volatility": ["labels.kind=volatility", "labels.horizon_bars=5"],
+    "triple_barrier": ["labels.kind=triple_barrier"],
+}
+
+
+def _poisoned(bars, from_ms):
+    """Return bars with wild noise in every bar that is not complete before `from_ms`."""
+    random = np.random.default_rng(99)
+    late = bars.closes_at >= from_ms
+    n = int(late.sum())
+    close = 500.0 * np.exp(np.cumsum(random.normal(0, 0.05, n)))
+    open_ = close * np.exp(random.normal(0, 0.05, n))
+    noise = {
+        "open": open_,
+        "close": close,
+        "high": np.maximum(open_, close) * 1.1,
+        "low": np.minimum(open_, close) * 0.9,
+        "volume": random.lognormal(9, 3, n),
+    }
+    changed = {name: getattr(bars, name).copy() for name in noise}
+    for name, values in noise.items():
+        changed[name][late] = values
+    fields = ("venue", "symbol", "timeframe", "timestamp", "provenance", "calendar")
+    return type(bars)(**{name: getattr(bars, name) for name in fields}, **changed)
+
+
+def _poison_after(bars, prepared, slice_name, fold=0):
+    edge = getattr(prepared.folds[fold], slice_name).to_ms
+    return {symbol: _poisoned(one, edge) for symbol, one in bars.items()}
+
+
+def _learned(bars, study):
+    learning = Learning(study, prepare(bars, study), Silent())
+    learned, predictions, _ = learning.run(None)
+    return learned, predictions
+
+
+def _first_fold(learned):
+    return [one for one in learned if one.part.fold.index == 0]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_scaler_and_label_limits_learn_nothing_after_train(rule):
+    study, bars = small_study(*RULES[rule]), small_bars()
+    clean = prepare(bars, study)
+    dirty = prepare(_poison_after(bars, clean, "train"), study)
+    assert [fold.train for fold in clean.folds] == [fold.train for fold in dirty.folds]
+    for before, after in zip(clean.parts, dirty.parts, strict=True):
+        if before.fold.index > 0:
+            continue
+        assert before.limits == after.limits
+        assert before.scaler.as_dict() == after.scaler.as_dict()
+        np.testing.assert_array_equal(before.rows.train, after.rows.train)
+        train = before.rows.train
+        np.testing.assert_array_equal(before.labels[train], after.labels[train])
+        np.testing.assert_array_equal(
+            clean.symbols[before.symbol].values[train], dirty.symbols[before.symbol].values[train]
+        )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_weights_learn_nothing_after_validation(rule):
+    study, bars = small_study(*RULES[rule]), small_bars()
+    clean, _ = _learned(bars, study)
+    dirty, _ = _learned(_poison_after(bars, prepare(bars, study), "validation"), study)
+    for before, after in zip(_first_fold(clean), _first_fold(dirty), strict=True):
+        assert before.trained.best_epoch == after.trained.best_epoch
+        for name, tensor in before.trained.state.items():
+            assert tensor.equal(after.trained.state[name]), name
+
+
+@pytest.mark.parametrize("kind", ["temperature", "platt", "isotonic"])
+def test_the_calibrator_learns_nothing_after_calibration(kind):
+    study, bars = small_study(f"judge.calibration={kind}", "folds.calibration=260"), small_bars()
+    clean, _ = _learned(bars, study)
+    dirty, predictions = _learned(_poison_after(bars, prepare(bars, study), "calibration"), study)
+    for before, after in zip(_first_fold(clean), _first_fold(dirty), strict=True):
+        assert before.calibrator.as_dict() == after.calibrator.as_dict()
+    assert np.isfinite(predictions["p_up"].to_numpy()).all()
+
+
+def test_the_poison_would_be_noticed():
+    """Guard of the guard: the same noise one slice earlier changes everything that was learned."""
+    study, bars = small_study(), small_bars()
+    clean = prepare(bars, study)
+    edge = clean.folds[0].train.to_ms - 200 * MINUTE_MS
+    dirty_bars = {symbol: _poisoned(one, edge) for symbol, one in bars.items()}
+    dirty = prepare(dirty_bars, study)
+    assert clean.parts[0].limits != dirty.parts[0].limits
+    assert clean.parts[0].scaler.as_dict() != dirty.parts[0].scaler.as_dict()
+
+
+def test_a_prediction_depends_on_no_later_bar(small_run):
+    from walkforge import runtime
+
+    bars = small_bars()["AAA"]
+    cut = parse_utc_ms("2024-01-02T05:00")
+    bundle = sorted((small_run / "models").glob("AAA*"))[0]
+    clean = runtime.predict(bundle, bars)
+    dirty = runtime.predict(bundle, _poisoned(bars, cut))
+    early = clean["timestamp"].dt.epoch("ms").to_numpy() + MINUTE_MS < cut
+    assert 100 < early.sum() < len(early)
+    np.testing.assert_array_equal(clean["p_up"].to_numpy()[early], dirty["p_up"].to_numpy()[early])
+    assert not np.array_equal(clean["p_up"].to_numpy()[~early], dirty["p_up"].to_numpy()[~early])
+
+
+def test_gaps_are_never_crossed_by_a_window_or_a_label():
+    study, bars = small_study("features.window_bars=4"), small_bars()
+    prepared = prepare(bars, study)
+    hole = bars["BBB"].segments[1].start
+    data = prepared.symbols["BBB"]
+    look_back = features.feature_set("gru").look_back_bars
+    usable = np.flatnonzero(data.usable)
+    assert not ((usable >= hole - 3) & (usable < hole + look_back - 1 + 3)).any()
+    assert ((usable >= hole - 40) & (usable < hole - 3)).sum() == 37
+    assert dataclasses.is_dataclass(data)
