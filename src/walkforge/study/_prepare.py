@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from walkforge import features, folds, labels
-from walkforge.base import BoolArray, FoldError, Int8Array, timeframe_ms, whole_windows
+from walkforge.base import BoolArray, FoldError, Int8Array, LabelError, timeframe_ms, whole_windows
 from walkforge.features import Scaler
 from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes
@@ -118,5 +118,12 @@ def _part(symbol: str, data: SymbolData, fold: Fold, study: Study) -> Part:
                 f"{symbol} out."
             )
     limits = labels.fit_limits(study.labels, data.outcomes.score[rows.train])
+    classes = limits.classify(data.outcomes.score)
+    if len(np.unique(classes[rows.train])) < 2:
+        raise LabelError(
+            f"{data.bars.name}: fold {fold.index} has one class only, "
+            f"{limits.classes[classes[rows.train[0]]]!r}, in all {len(rows.train)} training rows; "
+            "use labels.kind=quantile, a smaller threshold or more bars"
+        )
     scaler = features.fit_scaler(study.features.scaler, data.values[rows.train])
-    return Part(symbol, fold, rows, scaler, limits, limits.classify(data.outcomes.score))
+    return Part(symbol, fold, rows, scaler, limits, classes)

@@ -14,13 +14,13 @@ from typing import Any
 import polars as pl
 
 from walkforge import __version__, backtest, evaluation, gates, market, registry, report
-from walkforge.base import RunError, StudyError, digest_of_json, parse_utc_ms
+from walkforge.base import RunError, StudyError, choose_device, digest_of_json, parse_utc_ms
 from walkforge.market import Bars
 
 from ._folder import RunFolder, default_folder
 from ._learn import Learned, Learning, Watcher
 from ._load import as_yaml, load
-from ._prepare import folds_as_plain, prepare
+from ._prepare import Prepared, folds_as_plain, prepare
 from ._silent import Silent
 from ._study import Study
 
@@ -37,16 +37,19 @@ def run(
     `out` is `runs/NAME-UTCTIME` where left out. `bars` by symbol take the place of the study's
     own source. Raises a WalkforgeError for anything that the user can mend.
     """
-    found = read_bars(study) if bars is None else bars
+    watcher = watcher or Silent()
+    prepared = _prepare(study, read_bars(study) if bars is None else bars, watcher)
+    # Only now, so that a study that does not fit its bars leaves nothing behind.
     folder = RunFolder.create(out or default_folder(study.name), as_yaml(study))
-    return _go(study, folder, found, watcher or Silent())
+    return _go(study, folder, prepared, watcher)
 
 
 def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
     """Continue the run in `path` after its last finished stage, training after its last epoch."""
     folder = RunFolder.open(path)
     study = load(folder / "study.yaml")
-    return _go(study, folder, read_bars(study), watcher or Silent())
+    watcher = watcher or Silent()
+    return _go(study, folder, _prepare(study, read_bars(study), watcher), watcher)
 
 
 def read_bars(study: Study) -> dict[str, Bars]:
@@ -82,13 +85,24 @@ def read_bars(study: Study) -> dict[str, Bars]:
     return {s: b.between(*span.values()) for s, b in found.items() if s in (wanted or found)}
 
 
-def _go(study: Study, folder: RunFolder, bars: Mapping[str, Bars], watcher: Watcher) -> Path:
-    started = time.perf_counter()
-    _note_data(folder, bars, watcher)
+def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepared:
+    """Return features, outcomes and folds, and say what was found and dropped."""
+    choose_device(study.device.device)
+    for one in bars.values():
+        watcher.note(f"{one.name}: {len(one)} bars in {len(one.segments)} segments")
     watcher.stage("features, labels and folds")
     prepared = prepare(bars, study)
+    for symbol, data in prepared.symbols.items():
+        dropped = ", ".join(f"{n} {why}" for why, n in data.dropped.items() if n)
+        watcher.note(f"{symbol}: {int(data.usable.sum())} usable rows; dropped: {dropped or '0'}")
+    return prepared
+
+
+def _go(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher) -> Path:
+    started = time.perf_counter()
+    bars = {symbol: data.bars for symbol, data in prepared.symbols.items()}
+    _note_data(folder, bars)
     folder.write_json("folds.json", folds_as_plain(prepared))
-    _say_rows(prepared, watcher)
 
     learning = Learning(study, prepared, _Logging(folder, watcher))
     if not folder.has("predictions.parquet"):
@@ -183,7 +197,7 @@ def _write_bundles(folder: RunFolder, learning: Learning, learned: list[Learned]
         registry.write_bundle(folder / "models" / place, learning.describe(one), one.trained.state)
 
 
-def _note_data(folder: RunFolder, bars: Mapping[str, Bars], watcher: Watcher) -> None:
+def _note_data(folder: RunFolder, bars: Mapping[str, Bars]) -> None:
     """Write `data_info.json`; on a resume refuse bars that are not those of the run."""
     info = {symbol: market.data_info(one) for symbol, one in bars.items()}
     if folder.has("data_info.json"):
@@ -195,14 +209,6 @@ def _note_data(folder: RunFolder, bars: Mapping[str, Bars], watcher: Watcher) ->
                 "it began; start a new run"
             )
     folder.write_json("data_info.json", info)
-    for one in bars.values():
-        watcher.note(f"{one.name}: {len(one)} bars in {len(one.segments)} segments")
-
-
-def _say_rows(prepared: Any, watcher: Watcher) -> None:
-    for symbol, data in prepared.symbols.items():
-        dropped = ", ".join(f"{n} {why}" for why, n in data.dropped.items() if n)
-        watcher.note(f"{symbol}: {int(data.usable.sum())} usable rows; dropped: {dropped or '0'}")
 
 
 def _facts(study: Study, seconds: float) -> dict[str, Any]:

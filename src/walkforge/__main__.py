@@ -1,0 +1,5 @@
+"""`python -m walkforge` is the `walkforge` command."""
+
+from walkforge.cli import main
+
+main()
