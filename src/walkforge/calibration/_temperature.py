@@ -14,6 +14,9 @@ from ._slice import Slice
 # Bounds of 1/T for logits whose centred spread is 1: at 0.01 all classes are as good as equally
 # likely, at 100 every row is as good as certain. Nothing worth having lies beyond.
 _SOFTEST, _SHARPEST = 0.01, 100.0
+# No network is made more than ten times as sure as it is. Stretching logits that hardly differ
+# (those of a class prior, say) until they fit the slice would be learning its luck by heart.
+_LOWEST_TEMPERATURE = 0.1
 # Logits closer than this are rounding, and stretching them would invent an opinion.
 _AS_GOOD_AS_EQUAL = 1e-9
 
@@ -61,8 +64,8 @@ def fit_temperature(rows: Slice) -> Temperature:
     """Find the T with the lowest mean negative log likelihood over the slice.
 
     The loss is convex in 1/T, so its slope changes sign once; the search runs over log T, between
-    bounds that scale with the logits. At a bound T is the bound. Logits that are the same for
-    all classes, or a slice with one class only, teach nothing: T stays 1.
+    bounds that scale with the logits, and never below 0.1. At a bound T is the bound. Logits that
+    are the same for all classes, or a slice with one class only, teach nothing: T stays 1.
     """
     temperature, note = best_temperature(rows)
     return Temperature(
@@ -87,12 +90,13 @@ def best_temperature(rows: Slice) -> tuple[float, str]:
     def slope_at(log_sharpness: float) -> float:
         return _slope(np.exp(log_sharpness), unit, rows)
 
-    softest, sharpest = float(np.log(_SOFTEST)), float(np.log(_SHARPEST))
-    if slope_at(softest) >= 0:
-        return spread / _SOFTEST, "the logits carry no information: temperature at its upper bound"
-    if slope_at(sharpest) <= 0:
-        return spread / _SHARPEST, "the logits are always right: temperature at its lower bound"
-    best = brentq(slope_at, softest, sharpest, xtol=1e-12)
+    sharpest = min(_SHARPEST, spread / _LOWEST_TEMPERATURE)
+    softest = min(_SOFTEST, sharpest / 100.0)
+    if slope_at(np.log(softest)) >= 0:
+        return spread / softest, "the logits carry no information: temperature at its upper bound"
+    if slope_at(np.log(sharpest)) <= 0:
+        return spread / sharpest, "the logits could be surer: temperature at its lower bound"
+    best = brentq(slope_at, np.log(softest), np.log(sharpest), xtol=1e-12)
     return spread / float(np.exp(best)), ""
 
 

@@ -16,6 +16,10 @@ from ._rows import Rows
 MOST_BLOCKS = 500
 """More blocks would make the intervals no better and the drawing slower."""
 
+BLOCKS_DESPITE_MEMORY = 10
+"""A memory longer than a twentieth of all times cannot be told from a trend: it never leaves
+fewer blocks than this. Labels may."""
+
 # Politis and White's estimate takes a fraction of a second at this length, and blocks shorter
 # than a cell are ruled out anyway: 4000 cells make blocks of at least eight.
 _MOST_CELLS = 4000
@@ -60,15 +64,16 @@ def plan_blocks(rows: Rows, loss: FloatArray) -> BlockPlan:
 
     A block is at least twice the longest label (whole labels then lie inside it, and few cross
     its edges), at least twice the length that the Politis-White rule of 2004, corrected in 2009,
-    finds best for the loss per decision time (it is meant for blocks that overlap; ours do not),
-    and no shorter than 1/500 of all times.
+    finds best for the loss per decision time (it is meant for blocks that overlap; ours do not)
+    but for that no longer than a tenth of all times, and no shorter than 1/500 of them.
     """
     times, position = np.unique(rows.time_ms, return_inverse=True)
     per_time = np.bincount(position, loss) / np.bincount(position)
     spacing_ms = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     label_span = max(0, int(rows.span_ms.max())) / spacing_ms
     memory = _memory_times(per_time)
-    length = max(2.0 * label_span, 2.0 * memory, len(times) / MOST_BLOCKS, 1.0)
+    from_memory = min(2.0 * memory, len(times) / BLOCKS_DESPITE_MEMORY)
+    length = max(2.0 * label_span, from_memory, len(times) / MOST_BLOCKS, 1.0)
     return BlockPlan(
         times_ms=times,
         n_blocks=max(1, int(len(times) / length)),

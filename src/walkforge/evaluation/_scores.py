@@ -80,8 +80,8 @@ def exact_areas(score: Float[np.ndarray, " n"], hit: Int[np.ndarray, " n"]) -> t
     last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
     hits = np.cumsum(hit[order])[last_of_tie].astype(np.float64)
     misses = last_of_tie + 1.0 - hits
-    roc, pr = _areas(np.diff(hits, prepend=0.0), np.diff(misses, prepend=0.0))
-    return float(roc), float(pr)
+    roc, pr = _areas(np.diff(hits, prepend=0.0)[None], np.diff(misses, prepend=0.0)[None])
+    return float(roc[0]), float(pr[0])
 
 
 def binned_areas(
@@ -91,7 +91,7 @@ def binned_areas(
     return _areas(hits[..., ::-1], misses[..., ::-1])
 
 
-def _areas(hits: FloatArray, misses: FloatArray) -> tuple[np.ndarray, np.ndarray]:
+def _areas(hits: FloatArray, misses: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return both areas from counts per threshold, the highest score first."""
     hits_up_to, misses_up_to = np.cumsum(hits, axis=-1), np.cumsum(misses, axis=-1)
     n_hits, n_misses = hits_up_to[..., -1], misses_up_to[..., -1]

@@ -98,12 +98,11 @@ def _identical_predictions(evidence: Evidence) -> str | None:
 
 
 def _one_class(evidence: Evidence) -> str | None:
-    shares, true = evidence.predicted_shares, evidence.true_shares
-    accuracy = evidence.pooled("accuracy")
-    if not shares or accuracy is None or not true:
+    shares, accuracy = evidence.predicted_shares, evidence.pooled("accuracy")
+    if not shares or accuracy is None:
         return None
     name, share = max(shares.items(), key=lambda item: item[1])
-    if share < limits.ONE_CLASS_SHARE or abs(accuracy.value - max(true)) > limits.MAJORITY_MATCH:
+    if share < limits.ONE_CLASS_SHARE:
         return None
     return (
         f"{name!r} is predicted in {percent(share)} of rows, and the accuracy of "

@@ -53,8 +53,8 @@ class Evidence:
     @property
     def predicted_shares(self) -> dict[str, float]:
         """Return each class's share of the predictions, none where nothing was measured."""
-        found = at(self.diagnostics, "class_shares", "predicted")
-        shares = {name: number(share) for name, share in found.items()} if found else {}
+        found = entries(self.diagnostics, "class_shares", "predicted")
+        shares = {name: number(share) for name, share in found.items()}
         return {name: share for name, share in shares.items() if share is not None}
 
 
@@ -80,6 +80,12 @@ def at(data: Any, *path: Any) -> Any:
             return None
         data = data[key]
     return data
+
+
+def entries(data: Any, *path: Any) -> Mapping[str, Any]:
+    """Return the mapping at the end of a path, an empty one where there is none."""
+    found = at(data, *path)
+    return found if isinstance(found, Mapping) else {}
 
 
 def number(found: Any) -> float | None:

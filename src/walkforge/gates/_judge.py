@@ -10,12 +10,14 @@ from walkforge.base import one_of
 
 from . import _fitting, _limits, _money, _plan, _skill
 from ._alarms import raised_by
-from ._evidence import Evidence, at
-from ._finding import Finding, Gate
+from ._evidence import Evidence, entries
+from ._finding import Finding, Gate, not_measured
 
 
 def no_alarm(evidence: Evidence) -> Finding:
     """Nothing is too good or too odd to be true."""
+    if not (evidence.metrics and evidence.diagnostics):
+        return not_measured("what could raise an alarm", 0)
     count = len(evidence.alarms)
     reason = "No alarm was raised; none may be." if count == 0 else " ".join(evidence.alarms)
     return Finding(value=count, limit=0, passed=count == 0, reason=reason)
@@ -117,7 +119,7 @@ def judge(
     evidence = replace(evidence, alarms=raised_by(evidence))
     gates = {name: GATES[name] for name in chosen.gates}
     if chosen.every_baseline:
-        further = {f"beats_{name}": name for name in at(metrics, "baselines") or {}}
+        further = {f"beats_{name}": name for name in entries(metrics, "baselines")}
         gates |= {gate: _skill.beats(name) for gate, name in further.items() if gate not in gates}
     findings = [gate(evidence).as_dict(name) for name, gate in gates.items()]
     fit = all(finding["passed"] for finding in findings)

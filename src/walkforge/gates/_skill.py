@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _limits as limits
-from ._evidence import Evidence, at, decimal, estimate, number, percent
+from ._evidence import Evidence, at, decimal, entries, estimate, number, percent
 from ._finding import Finding, Gate, above, above_zero, not_measured
 
 
@@ -196,9 +196,8 @@ def stable_over_seeds(evidence: Evidence) -> Finding:
 
 def _parts(evidence: Evidence, way: str) -> dict[str, tuple[float, float]]:
     """Return log loss saved against the prior, and rows, of every fold or seed."""
-    found = at(evidence.metrics, "improvement", "prior", "log_loss", way)
     parts = {}
-    for name, part in (found or {}).items():
+    for name, part in entries(evidence.metrics, "improvement", "prior", "log_loss", way).items():
         saved, n = number(part), number(at(part, "n"))
         if saved is not None and n:
             parts[name] = (saved, n)

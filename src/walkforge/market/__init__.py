@@ -9,6 +9,7 @@ from ._frames import bars_from_frame, bars_to_frame
 from ._import import ImportReport, import_bars
 from ._info import data_info
 from ._instruments import Instrument, instrument_of
+from ._pick import only_timeframe, read_bars
 from ._repair import RepairReport, repair_bars
 from ._resample import resample
 from ._sample import sample_bars
@@ -40,7 +41,9 @@ __all__ = [
     "data_info",
     "import_bars",
     "instrument_of",
+    "only_timeframe",
     "planted_drift",
+    "read_bars",
     "read_folder",
     "repair_bars",
     "resample",

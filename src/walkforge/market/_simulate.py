@@ -123,7 +123,7 @@ def simulate(
     path = _path(kind, n_bars, seed, (symbol, timeframe), rules)
     first_ms = int(bin_starts(np.array([parse_utc_ms(start)]), timeframe)[0])
     log_close = np.cumsum(path.log_return)
-    log_open = np.concatenate([[0.0], log_close[:-1]])
+    log_open = np.concatenate([[0.0], log_close])[:-1]
     top, bottom = _extremes(log_open, log_close, path.volatility, _random(seed, symbol, "wicks"))
     ticks = [
         np.round(rules.price * np.exp(level) / rules.tick_size)

@@ -3,7 +3,8 @@
 The products of all time steps with the input weights are one batched product; only the recurrent
 part walks through time. Gates follow `nn.GRU` (reset, update, new).
 
-Shapes: M members, B rows, T bars in the window, F features, H hidden, G gates (3 H), C classes
+Shapes: M members, B rows, T bars in the window, F features, I inputs, H hidden,
+G gates (2 H: reset and update), C classes
 """
 
 from dataclasses import dataclass
@@ -60,25 +61,41 @@ class Gru:
     def _layer(self, state: StateViews, layer: int, x_MTBF: Tensor) -> Tensor:
         """Return the hidden states of all steps: [M, T, B, H]."""
         n_members, n_steps, n_rows, _ = x_MTBF.shape
-        input_MGF, input_bias_MG = (state[f"gru.{kind}_ih_l{layer}"] for kind in ("weight", "bias"))
-        inner_MGH, inner_bias_MG = (state[f"gru.{kind}_hh_l{layer}"] for kind in ("weight", "bias"))
         flat = x_MTBF.reshape(n_members, n_steps * n_rows, -1)
-        gates = torch.baddbmm(input_bias_MG[:, None], flat, input_MGF.transpose(1, 2))
-        gates_MTBG = gates.view(n_members, n_steps, n_rows, -1)
-        inner_MHG = inner_MGH.transpose(1, 2)
-        hidden_MBH = gates.new_zeros(n_members, n_rows, self.hidden)
+        outer, inner = (self._split_gates(state, f"{kind}_l{layer}") for kind in ("ih", "hh"))
+        gates_MTBG, news_MTBH = (
+            torch.baddbmm(bias, flat, weight).view(n_members, n_steps, n_rows, -1)
+            for weight, bias in outer
+        )
+        hidden_MBH = gates_MTBG.new_zeros(n_members, n_rows, self.hidden)
         states = []
-        for gates_MBG in gates_MTBG.unbind(1):
-            inner_MBG = torch.baddbmm(inner_bias_MG[:, None], hidden_MBH, inner_MHG)
-            hidden_MBH = _cell(gates_MBG, inner_MBG, hidden_MBH)
+        for gates_MBG, new_MBH in zip(gates_MTBG.unbind(1), news_MTBH.unbind(1), strict=True):
+            hidden_MBH = _cell(gates_MBG, new_MBH, hidden_MBH, inner)
             states.append(hidden_MBH)
         return torch.stack(states, dim=1)
 
+    def _split_gates(self, state: StateViews, name: str) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Return weight [M, I, G] and bias [M, 1, G] of reset and update, then those of new.
 
-def _cell(gates_MBG: Tensor, inner_MBG: Tensor, hidden_MBH: Tensor) -> Tensor:
-    """Return the next hidden state from the input's and the hidden state's gate products."""
-    width = 2 * hidden_MBH.shape[-1]
-    both = torch.sigmoid(gates_MBG[..., :width] + inner_MBG[..., :width])
-    reset, update = both.chunk(2, dim=-1)
-    new = torch.tanh(torch.addcmul(gates_MBG[..., width:], reset, inner_MBG[..., width:]))
+        Split here, once: slicing the products at every step would fill a whole tensor with zeros
+        for each slice in the backward pass.
+        """
+        sizes = [2 * self.hidden, self.hidden]
+        weights = state[f"gru.weight_{name}"].transpose(1, 2).split(sizes, dim=2)
+        biases = state[f"gru.bias_{name}"][:, None].split(sizes, dim=2)
+        return tuple(zip(weights, biases, strict=True))
+
+
+def _cell(
+    gates_MBG: Tensor,
+    new_MBH: Tensor,
+    hidden_MBH: Tensor,
+    inner: tuple[tuple[Tensor, Tensor], ...],
+) -> Tensor:
+    """Return the next hidden state from the input's gate products and the last hidden state."""
+    (gate_weight, gate_bias), (new_weight, new_bias) = inner
+    gates = torch.baddbmm(gate_bias, hidden_MBH, gate_weight)
+    reset, update = torch.sigmoid(gates_MBG + gates).chunk(2, dim=-1)
+    recalled = torch.baddbmm(new_bias, hidden_MBH, new_weight)
+    new = torch.tanh(torch.addcmul(new_MBH, reset, recalled))
     return torch.lerp(new, hidden_MBH.to(new.dtype), update)

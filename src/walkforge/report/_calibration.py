@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from ._blocks import Key, Section, absent, beside, heading, join, picture, prose, source, table
-from ._figure import axis, layout, rounded, rule
+from ._figure import layout, rounded, rule, x_axis, y_axis
 from ._html import Html, tag
 from ._run import Run, at, entries, records
 from ._scores import measure_cell
@@ -106,8 +106,8 @@ def _reliability_figure(bins: list[dict[str, Any]]) -> dict[str, Any]:
         "data": [dots],
         "layout": layout(
             height=340,
-            xaxis=axis("stated confidence", nticks=6, **scale),
-            yaxis=axis("share that was right", nticks=6, **scale),
+            xaxis=x_axis("stated confidence", nticks=6, **scale),
+            yaxis=y_axis("share that was right", nticks=6, **scale),
             shapes=[
                 rule(
                     "--ink-faint",
@@ -198,8 +198,10 @@ def _confidence_figure(
         "data": [bars],
         "layout": layout(
             height=340,
-            xaxis=axis("confidence", range=[edges[0], edges[-1]], tickformat=".0%", showgrid=False),
-            yaxis=axis("share of rows", tickformat=".0%", nticks=6),
+            xaxis=x_axis(
+                "confidence", range=[edges[0], edges[-1]], tickformat=".0%", showgrid=False
+            ),
+            yaxis=y_axis("share of rows", tickformat=".0%", nticks=6),
             shapes=[
                 rule(role, dash=dash, width=2.5, x0=x, x1=x, y0=0, y1=1, yref="paper")
                 for x, role, dash in marks

@@ -10,7 +10,7 @@ import polars as pl
 from walkforge.base import FloatArray, IntArray, utc_text
 
 from ._blocks import Key, absent, join, picture, source
-from ._figure import axis, layout, rounded, rule, thinned
+from ._figure import layout, rounded, rule, thinned, x_axis, y_axis
 from ._html import Html
 from ._run import Run, at
 from ._words import is_number, number, percent
@@ -98,9 +98,9 @@ def _figure(curve: pl.DataFrame, chance: dict[str, Any] | None, capital: Any) ->
             height=440,
             margin={"l": 48, "r": 12, "t": 12, "b": 24},
             hovermode="x unified",
-            xaxis=axis(type="date", anchor="y2", nticks=6, showgrid=False),
-            yaxis=axis("equity", domain=[0.36, 1], nticks=6, tickformat=",~f"),
-            yaxis2=axis("drawdown", domain=[0, 0.28], nticks=4, tickformat=".2~%"),
+            xaxis=x_axis(type="date", anchor="y2", nticks=6, showgrid=False),
+            yaxis=y_axis("equity", domain=[0.36, 1], nticks=6, tickformat=",~f"),
+            yaxis2=y_axis("drawdown", domain=[0, 0.28], nticks=4, tickformat=".2~%"),
             shapes=start if is_number(capital) else [],
         ),
     }

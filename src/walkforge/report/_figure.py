@@ -34,8 +34,20 @@ def layout(*, height: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def axis(title: str = "", **more: Any) -> dict[str, Any]:
-    """Return an axis with a hair-thin grid."""
+def x_axis(title: str = "", **more: Any) -> dict[str, Any]:
+    """Return an axis with a hair-thin grid, its labels always level.
+
+    Labels that turn with the width would move the margin, which moves the width.
+    """
+    return {**_axis(title), "tickangle": 0, **more}
+
+
+def y_axis(title: str = "", **more: Any) -> dict[str, Any]:
+    """Return an axis with a hair-thin grid and as much margin as its labels need."""
+    return {**_axis(title), "automargin": True, **more}
+
+
+def _axis(title: str) -> dict[str, Any]:
     return {
         "title": {"text": title, "standoff": 10, "font": {"size": 12}},
         "gridcolor": "--line",
@@ -43,8 +55,6 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
         "zeroline": False,
         "showline": False,
         "fixedrange": True,
-        "automargin": True,
-        **more,
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._blocks import Key, Section, absent, join, picture, prose, source, table
-from ._figure import axis, layout, plain
+from ._figure import layout, plain, x_axis, y_axis
 from ._html import Child, Html, tag
 from ._run import Run, at, records
 from ._words import NOTHING, count, exact, is_number, listed, moment, moment_ms, number
@@ -118,8 +118,8 @@ def _timeline_figure(lines: Sequence[Line]) -> dict[str, Any]:
             margin={"l": 8, "r": 12, "t": 4, "b": 24},
             barmode="overlay",
             bargap=0.35,
-            xaxis=axis(type="date", nticks=6),
-            yaxis=axis(autorange="reversed", showgrid=False, type="category"),
+            xaxis=x_axis(type="date", nticks=6),
+            yaxis=y_axis(autorange="reversed", showgrid=False, type="category"),
         ),
     }
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from ._blocks import Key, absent, picture, source
-from ._figure import axis, layout, note, plain, rounded, rule
+from ._figure import layout, note, plain, rounded, rule, x_axis, y_axis
 from ._html import Html
 from ._run import Run, at
 from ._scores import baselines_by_log_loss
@@ -67,8 +67,8 @@ def _figure(savings: dict[str, Any]) -> dict[str, Any]:
         "layout": layout(
             height=100 + 44 * len(names),
             margin={"l": 8, "r": 16, "t": 26, "b": 48},
-            xaxis=axis("nats per row", tickformat=".3~f", nticks=8, range=edges),
-            yaxis=axis(
+            xaxis=x_axis("nats per row", tickformat=".3~f", nticks=8, range=edges),
+            yaxis=y_axis(
                 type="category",
                 categoryorder="array",
                 categoryarray=names[::-1],

@@ -11,7 +11,7 @@ import numpy as np
 from walkforge.base import FloatArray
 
 from ._blocks import Key, Section, absent, join, picture, prose, source
-from ._figure import axis, layout, rounded
+from ._figure import layout, rounded, x_axis, y_axis
 from ._html import Html
 from ._run import Run, records
 from ._words import count, duration, is_number, number
@@ -124,8 +124,8 @@ def _loss_figure(histories: dict[str, History]) -> dict[str, Any]:
         ],
         "layout": layout(
             height=340,
-            xaxis=axis("epoch", showgrid=False, tickformat="d", rangemode="tozero"),
-            yaxis=axis("loss", nticks=6),
+            xaxis=x_axis("epoch", showgrid=False, tickformat="d", rangemode="tozero"),
+            yaxis=y_axis("loss", nticks=6),
         ),
     }
 
