@@ -1,0 +1,186 @@
+"""Simulated markets obey the law they state, and say for ever that they are simulated."""
+
+import numpy as np
+import pytest
+
+from walkforge.base import BarsError, UsageError
+from walkforge.market import (
+    SIMULATED_MARKETS,
+    check_bars,
+    instrument_of,
+    planted_drift,
+    resample,
+    simulate,
+)
+
+YEAR_HOURS = 365.25 * 24
+FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
+
+
+def log_returns(bars) -> np.ndarray:
+    return np.diff(np.log(bars.close))
+
+
+def kurtosis(values: np.ndarray) -> float:
+    values = values - values.mean()
+    return float((values**4).mean() / (values**2).mean() ** 2)
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+@pytest.mark.parametrize("kind", SIMULATED_MARKETS)
+def test_simulated_bars_are_clean_whole_and_on_the_tick_grid(kind):
+    bars = simulate(kind, n_bars=3000, seed=3)
+    assert len(bars) == 3000
+    assert bars.segments == [slice(0, 3000)]
+    assert check_bars(bars).usable
+    assert (bars.provenance, bars.calendar, bars.venue) == ("simulated", "24/7", "simulated")
+    for name in ("open", "high", "low", "close"):
+        ticks = getattr(bars, name) / 0.1
+        np.testing.assert_allclose(ticks, np.round(ticks), atol=1e-6)
+    np.testing.assert_array_equal(bars.open[1:], bars.close[:-1])
+    assert instrument_of(bars.venue, bars.symbol, bars).tick_size == 0.1
+
+
+@pytest.mark.parametrize("kind", SIMULATED_MARKETS)
+def test_the_same_seed_gives_the_same_bars_and_another_gives_others(kind):
+    one, same, other = (simulate(kind, n_bars=300, seed=seed) for seed in (1, 1, 2))
+    assert one.digest() == same.digest() != other.digest()
+    assert simulate(kind, n_bars=300, seed=1, symbol="OTHER").digest() != one.digest()
+
+
+@pytest.mark.parametrize("kind", SIMULATED_MARKETS)
+def test_a_shorter_market_is_the_beginning_of_a_longer_one(kind):
+    long, short = (simulate(kind, n_bars=n, seed=5) for n in (500, 300))
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(short, name), getattr(long, name)[:300])
+
+
+@pytest.mark.parametrize("kind", SIMULATED_MARKETS)
+def test_a_years_volatility_is_the_stated_one(kind):
+    bars = simulate(kind, n_bars=40_000, seed=0, annual_volatility_frac=0.8, edge=0.0)
+    assert log_returns(bars).std() * np.sqrt(YEAR_HOURS) == pytest.approx(0.8, rel=0.1)
+
+
+def test_gbm_is_normal_and_garch_has_fat_tails_and_clustered_volatility():
+    normal = log_returns(simulate("gbm", n_bars=20_000))
+    fat = log_returns(simulate("garch", n_bars=20_000))
+    assert kurtosis(normal) == pytest.approx(3, abs=0.2)
+    assert kurtosis(fat) > 5
+    assert abs(correlation(np.abs(normal[1:]), np.abs(normal[:-1]))) < 0.03
+    assert correlation(np.abs(fat[1:]), np.abs(fat[:-1])) > 0.1
+
+
+@pytest.mark.parametrize("kind", ["gbm", "garch"])
+def test_a_market_without_signal_has_no_expected_return(kind):
+    bars = simulate(kind, n_bars=50_000, seed=2)
+    simple = np.expm1(log_returns(bars))
+    assert abs(simple.mean()) < 3 * simple.std() / np.sqrt(len(simple))
+    for lag in (1, 2, 5):
+        assert abs(correlation(simple[lag:], simple[:-lag])) < 0.02
+
+
+def test_volume_is_positive_and_grows_with_the_move():
+    bars = simulate("garch", n_bars=10_000)
+    assert bars.volume.min() > 0
+    assert correlation(np.log(bars.volume[1:]), np.abs(log_returns(bars))) > 0.3
+
+
+def test_wicks_reach_beyond_the_body_as_a_walk_inside_the_bar_would():
+    bars = simulate("gbm", n_bars=20_000)
+    scale = log_returns(bars).std()
+    # The range of a Brownian bridge with a free end over ten steps lies near 1.25 deviations.
+    ranges = np.log(bars.high / bars.low) / scale
+    assert ranges.mean() == pytest.approx(1.3, abs=0.15)
+
+
+def test_planted_without_an_edge_is_garch():
+    one = simulate("planted", n_bars=500, seed=4, edge=0.0)
+    other = simulate("garch", n_bars=500, seed=4)
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert not planted_drift(n_bars=500, seed=4, edge=0.0).any()
+
+
+@pytest.mark.parametrize("edge", [0.3, 1.0])
+def test_the_stated_drift_is_what_the_next_bar_does_on_average(edge):
+    bars = simulate("planted", n_bars=40_000, seed=6, edge=edge)
+    drift = planted_drift(n_bars=40_000, seed=6, edge=edge)[:-1]
+    simple = np.expm1(log_returns(bars))
+    slope = (drift @ simple) / (drift @ drift)
+    error = simple.std() / np.sqrt(drift @ drift)
+    assert slope == pytest.approx(1, abs=4 * error)
+    assert error < 0.1
+
+
+def test_an_oracle_earns_what_the_edge_states():
+    # 0.43 is the mean of |tanh(a b)| for independent standard normal a and b.
+    bars = simulate("planted", n_bars=60_000, seed=1, edge=0.3)
+    drift = planted_drift(n_bars=60_000, seed=1, edge=0.3)[:-1]
+    earned = np.sign(drift) * log_returns(bars)
+    sharpe = earned.mean() / earned.std() * np.sqrt(YEAR_HOURS)
+    assert sharpe == pytest.approx(0.43 * 0.3 * np.sqrt(YEAR_HOURS), rel=0.15)
+
+
+def test_the_drift_is_known_at_the_close_and_never_later():
+    long = planted_drift(n_bars=500, seed=5)
+    np.testing.assert_array_equal(planted_drift(n_bars=300, seed=5), long[:300])
+
+
+def test_the_pattern_can_be_told_from_the_bars_alone_by_slow_obvious_code():
+    edge, n = 0.5, 4000
+    bars = simulate("planted", n_bars=n, seed=8, edge=edge, tick_size=0.001)
+    drift = planted_drift(n_bars=n, seed=8, edge=edge, tick_size=0.001)
+    volatility = 0.6 / np.sqrt(YEAR_HOURS)
+    returns = np.concatenate([[0.0], log_returns(bars)])
+    angle = np.pi * (np.arange(20) + 0.5) / 20
+    guessed = np.zeros(n)
+    for t in range(100, n):
+        recent = returns[t - 19 : t + 1][::-1]
+        scaled = recent / max(returns[t - 49 : t + 1].std(), volatility / 10)
+        slope = np.sqrt(2 / 20) * (np.cos(angle) @ scaled)
+        curve = np.sqrt(2 / 20) * (np.cos(2 * angle) @ scaled)
+        guessed[t] = np.tanh(slope * curve)
+    assert correlation(guessed[100:], drift[100:]) > 0.9
+
+
+def test_nothing_linear_in_past_returns_says_anything_about_the_next():
+    n, lags = 40_000, 20
+    returns = log_returns(simulate("planted", n_bars=n, seed=9, edge=0.3))
+    past = np.lib.stride_tricks.sliding_window_view(returns[:-1], lags)
+    ahead = returns[lags:]
+    half = len(ahead) // 2
+    weights = np.linalg.lstsq(past[:half], ahead[:half], rcond=None)[0]
+    linear = correlation(past[half:] @ weights, ahead[half:])
+    drift = planted_drift(n_bars=n, seed=9, edge=0.3)[lags:-1]
+    oracle = correlation(drift[half:], ahead[half:])
+    assert oracle > 0.12
+    assert abs(linear) < 0.25 * oracle
+
+
+def test_simulated_stays_simulated_through_slices_and_resampling():
+    bars = resample(simulate("planted", n_bars=400, timeframe="1m"), "5m").take(slice(3, 20))
+    assert bars.provenance == "simulated"
+    assert bars.history[0] == "simulated: planted, seed 0, from 2020-01-01 00:00"
+
+
+def test_no_bars_are_no_trouble():
+    assert len(simulate("garch", n_bars=0)) == 0
+    assert len(planted_drift(n_bars=0)) == 0
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(UsageError, match=r"unknown simulated market 'gbn' \(did you mean 'gbm'"):
+        simulate("gbn", n_bars=5)
+    with pytest.raises(UsageError, match=r"unknown rule of a simulated market 'egde'"):
+        simulate("gbm", n_bars=5, egde=1)
+    with pytest.raises(UsageError, match=r"edge -1.* is impossible"):
+        simulate("planted", n_bars=5, edge=-1.0)
+    with pytest.raises(UsageError, match=r"memory 0.99 is impossible"):
+        simulate("garch", n_bars=5, memory=0.99)
+    with pytest.raises(UsageError, match="n_bars must be at least 0"):
+        simulate("gbm", n_bars=-1)
+    with pytest.raises(BarsError, match="the price falls to"):
+        simulate("gbm", n_bars=20_000, annual_volatility_frac=4.0)
