@@ -71,8 +71,8 @@ def _by_baseline(baselines: pl.DataFrame | None) -> dict[str, pl.DataFrame]:
 
 
 def _symbols_of(*tables: pl.DataFrame) -> tuple[str, ...]:
-    found = {name for table in tables if "symbol" in table.columns for name in table["symbol"]}
-    return tuple(sorted(found))
+    known = (table["symbol"].drop_nulls().unique() for table in tables if "symbol" in table.columns)
+    return tuple(sorted({str(name) for names in known for name in names}))
 
 
 def _measures(

@@ -10,7 +10,7 @@ from ._html import Child, Html, tag
 from ._run import Run, at, entries
 from ._saving import saving_picture
 from ._scores import SCORES, Score, baselines_by_log_loss, measure_cell, rows_of
-from ._words import decimals, is_number, number, spoken
+from ._words import decimals, is_number, number, titled
 
 
 def baselines(run: Run) -> Section:
@@ -26,7 +26,7 @@ def baselines(run: Run) -> Section:
             saving_picture(run),
             prose(
                 "Under each value stands its 95 % interval, from a bootstrap of whole stretches "
-                "of time. The best of each row is bold."
+                "of time. The best of each row is bold. Every seed of the model adds its rows."
             ),
             _score_table(run),
         )
@@ -53,7 +53,7 @@ def _score_table(run: Run) -> Html:
     n_rows: list[Child] = ["Rows", *(number(rows_of(block)) for block in blocks)]
     return table(
         label="Scores of the model and of every baseline, pooled over symbols, folds and seeds",
-        head=("", "This model", *(spoken(name) for name in rivals)),
+        head=("", "This model", *(titled(name) for name in rivals)),
         rows=[saved, *(_score_row(score, blocks) for score in SCORES), n_rows],
         strong_column=1,
         origin=source("metrics.json", "model.pooled", "baselines.*.pooled", "improvement"),
@@ -64,7 +64,8 @@ def _score_row(score: Score, blocks: list[Any]) -> list[Child]:
     measures = [at(block, score.key) for block in blocks]
     known = [at(m, "value") for m in measures if is_number(at(m, "value"))]
     best = (min if score.better == "low" else max)(known, default=None)
+    alone = known.count(best) == 1
     return [
         [score.name, tag("small", f"{score.better} is good")],
-        *(measure_cell(m, bold=best is not None and at(m, "value") == best) for m in measures),
+        *(measure_cell(m, bold=alone and at(m, "value") == best) for m in measures),
     ]

@@ -27,7 +27,7 @@ class Key:
     """One entry of a picture's key: the colour's role, the mark's shape, and its meaning."""
 
     role: str
-    shape: str  # dot, ring, line, dash, bar or band
+    shape: str  # line, thin, dash, dot, ring, tick, bar or band
     meaning: str
 
 

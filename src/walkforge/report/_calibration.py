@@ -15,6 +15,9 @@ from ._words import NOTHING, count, decimals, exact, is_number, number, percent
 
 def calibration(run: Run) -> Section:
     """Return the reliability diagram and the histogram of confidence."""
+    if not entries(run.diagnostics):
+        sentence = "No diagnostics in this run: diagnostics.json is not there."
+        return Section("calibration", "Calibration", absent(sentence))
     body = join(
         prose(
             "A probability is worth having only if it comes true as often as it says. The size "
@@ -25,24 +28,6 @@ def calibration(run: Run) -> Section:
         _signs_of_trouble(run),
     )
     return Section("calibration", "Calibration", body)
-
-
-def confusion(run: Run) -> Section:
-    """Return the confusion matrix, pooled: counts, and each row's shares."""
-    matrix = at(run.metrics, "model", "pooled", "confusion_matrix")
-    labels, counts = at(matrix, "labels"), at(matrix, "counts")
-    if not _is_square(labels, counts):
-        body: Html = absent("No confusion matrix in this run.")
-    else:
-        body = join(
-            prose(
-                "Each row is what happened, each column what the model said; a row's shares make "
-                "100 %. Good is a dark diagonal. A single dark column is a model that says one "
-                "thing whatever happens."
-            ),
-            beside(_matrix(labels, counts), _class_shares(run)),
-        )
-    return Section("confusion", "Confusion", body)
 
 
 def _reliability(run: Run) -> Html:
@@ -246,61 +231,3 @@ def _constant(found: Any) -> str:
 def _entropy(found: Any) -> str:
     entropy = at(found, "entropy")
     return f"{decimals(at(entropy, 'mean'), 4)} of {decimals(at(entropy, 'most'), 4)} nats"
-
-
-def _is_square(labels: Any, counts: Any) -> bool:
-    if not (isinstance(labels, list) and isinstance(counts, list) and labels):
-        return False
-    rows = [row for row in counts if isinstance(row, list) and len(row) == len(labels)]
-    return len(rows) == len(labels) and all(is_number(n) for row in rows for n in row)
-
-
-def _matrix(labels: list[Any], counts: list[list[float]]) -> Html:
-    """Return the matrix as a table whose cells are tinted by their share of the row."""
-    head = tag(
-        "thead",
-        tag("tr", tag("td"), tag("th", "the model said", scope="colgroup", colspan=len(labels))),
-        tag("tr", tag("td", "it went"), [tag("th", str(name), scope="col") for name in labels]),
-    )
-    body = [
-        tag("tr", tag("th", str(name), scope="row"), [_cell(n, sum(row)) for n in row])
-        for name, row in zip(labels, counts, strict=True)
-    ]
-    grid = tag(
-        "table",
-        tag("caption", "Confusion matrix: counts, and shares of each row", class_="unseen"),
-        head,
-        tag("tbody", body),
-        class_="matrix",
-    )
-    return tag(
-        "div",
-        heading("What came, and what the model said"),
-        tag("div", grid, class_="scroll"),
-        source("metrics.json", "model.pooled.confusion_matrix"),
-    )
-
-
-def _cell(n: float, total: float) -> Html:
-    share = n / total if total else 0.0
-    return tag(
-        "td",
-        tag("b", percent(share)),
-        tag("small", exact(n, number(n))),
-        class_="dark" if share > 0.5 else None,
-        style=f"--share:{100 * share:.1f}%",
-    )
-
-
-def _class_shares(run: Run) -> Html | None:
-    shares = entries(run.diagnostics, "class_shares")
-    said, came = entries(shares, "predicted"), entries(shares, "true")
-    if not said:
-        return None
-    grid = table(
-        label="Share of every class",
-        head=("Class", "Said", "Came"),
-        rows=[[name, percent(said[name]), percent(came.get(name))] for name in said],
-        origin=source("diagnostics.json", "class_shares"),
-    )
-    return tag("div", heading("Share of every class"), grid)

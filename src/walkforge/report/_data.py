@@ -1,27 +1,29 @@
-"""Which bars the run saw, and where they came from."""
+"""Which bars the run saw, where they came from, and what was done to them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ._blocks import Section, absent, join, prose, source, table
-from ._html import Child, tag
-from ._run import Run, entries
-from ._words import NOTHING, exact, is_number, moment, number
+from ._html import Child, Html, tag
+from ._run import Run, at, entries
+from ._words import NOTHING, day, exact, is_number, moment, number
 
 _COLUMNS = (
-    (("venue",), "Venue", "words"),
-    (("timeframe",), "Timeframe", "words"),
-    (("rows", "n_rows", "n_bars", "bars"), "Bars", "count"),
-    (("first", "first_bar", "from", "start"), "First bar", "time"),
-    (("last", "last_bar", "to", "end"), "Last bar", "time"),
-    (("gaps", "n_gaps"), "Gaps", "count"),
-    (("repairs", "repaired"), "Repairs", "count"),
-    (("dropped", "dropped_rows"), "Dropped rows", "count"),
-    (("provenance",), "Provenance", "words"),
-    (("digest",), "Digest (SHA-256)", "digest"),
+    (("venue",), "Venue"),
+    (("timeframe",), "Timeframe"),
+    (("calendar",), "Calendar"),
+    (("provenance",), "Provenance"),
+    (("first",), "First bar"),
+    (("last",), "Last bar"),
+    (("rows",), "Bars"),
+    (("segments",), "Segments"),
+    (("holes", "missing_bars"), "Missing bars"),
+    (("digest",), "Digest (SHA-256)"),
 )
-"""Keys that may hold a column, its heading, and how it is shown."""
+"""Where a column stands in the facts of a symbol, and its heading."""
+
+_IN_WORDS = ("venue", "timeframe", "calendar", "provenance", "first", "last", "digest")
 
 
 def data(run: Run) -> Section:
@@ -31,69 +33,68 @@ def data(run: Run) -> Section:
         sentence = "No account of the bars: data_info.json is not there."
         return Section("data", "Data", absent(sentence))
     columns = [
-        (keys, name, kind)
-        for keys, name, kind in _COLUMNS
-        if any(_first(info, keys) is not None for info in by_symbol.values())
+        (path, name)
+        for path, name in _COLUMNS
+        if any(at(facts, *path) is not None for facts in by_symbol.values())
     ]
     body = join(
         prose(
-            "Gaps cut a series into segments: no feature window, label or trade runs across one. "
-            "Bars are never invented. The digest tells whether two runs saw the same bars."
+            "Holes cut a series into segments: no feature window, label or trade runs across one, "
+            "and bars are never invented. Equal digests mean equal bars."
         ),
         table(
             label="Bars of every symbol",
-            head=("Symbol", *(name for _, name, _ in columns)),
+            head=("Symbol", *(name for _, name in columns)),
             rows=[
-                [symbol, *(_cell(_first(info, keys), kind) for keys, _, kind in columns)]
-                for symbol, info in by_symbol.items()
+                [symbol, *(_cell(path[-1], at(facts, *path)) for path, _ in columns)]
+                for symbol, facts in by_symbol.items()
             ],
             words=[
-                place
-                for place, (_, _, kind) in enumerate(columns, start=1)
-                if kind in ("words", "time", "digest")
+                place for place, (path, _) in enumerate(columns, start=1) if path[0] in _IN_WORDS
             ],
             origin=source("data_info.json"),
         ),
+        _repairs(by_symbol),
     )
     return Section("data", "Data", body)
 
 
 def symbols_of(run: Run) -> dict[str, Any]:
-    """Return what data_info.json tells of each symbol, under `symbols` or at its top."""
-    whole = entries(run.data_info, "symbols") or entries({"top": run.data_info}, "top")
-    return {name: info for name, info in whole.items() if isinstance(info, dict)}
+    """Return what data_info.json tells of each symbol."""
+    whole = entries(run.data_info)
+    return {symbol: facts for symbol, facts in whole.items() if isinstance(facts, dict)}
 
 
-def span_of(run: Run) -> tuple[str, str]:
-    """Return the first and the last moment of any symbol's bars, empty where not known."""
+def span_of(run: Run) -> str:
+    """Return `first to last` bar over all symbols, or nothing where it is not known."""
     firsts, lasts = (
-        [moment(at) for info in symbols_of(run).values() if (at := _first(info, keys)) is not None]
-        for keys, name, _ in _COLUMNS
-        if name in ("First bar", "Last bar")
+        [moment(facts[end]) for facts in symbols_of(run).values() if facts.get(end) is not None]
+        for end in ("first", "last")
     )
-    return (min(firsts, default=""), max(lasts, default=""))
+    return f"{day(min(firsts))} to {day(max(lasts))}" if firsts and lasts else ""
 
 
-def _first(info: dict[str, Any], keys: tuple[str, ...]) -> Any:
-    return next((info[key] for key in keys if info.get(key) is not None), None)
-
-
-def _cell(value: Any, kind: str) -> Child:
+def _cell(key: str, value: Any) -> Child:
     if value is None:
         return NOTHING
-    if kind == "time":
-        return moment(value)
-    if kind == "digest":
+    if key in ("first", "last"):
+        return tag("span", day(value), class_="part")
+    if key == "digest":
         return tag("code", str(value)[:12], title=str(value))
-    if kind == "count":
-        return _tally(value)
-    return str(value)
-
-
-def _tally(value: Any) -> Child:
-    """Return a count, the length of a list, or the sum of a mapping of counts."""
-    if isinstance(value, list):
-        value = len(value)
-    if isinstance(value, dict):
-        value = sum(n for n in value.values() if is_number(n))
     return exact(value, number(value)) if is_number(value) else str(value)
+
+
+def _repairs(by_symbol: dict[str, Any]) -> Html | None:
+    """Return what was done to the bars before the run saw them, symbol by symbol."""
+    lines = [
+        tag("li", f"{symbol}: {line}")
+        for symbol, facts in by_symbol.items()
+        for line in facts.get("repairs") or []
+    ]
+    if not lines:
+        return None
+    return join(
+        prose("What was done to the bars before the run saw them:"),
+        tag("ul", lines, class_="lines"),
+        source("data_info.json", "*.repairs"),
+    )

@@ -95,10 +95,10 @@ def _figure(curve: pl.DataFrame, chance: dict[str, Any] | None, capital: Any) ->
     return {
         "data": traces,
         "layout": layout(
-            height=440,
-            margin={"l": 48, "r": 12, "t": 12, "b": 24},
+            height=450,
+            margin={"l": 48, "r": 12, "t": 12, "b": 40},
             hovermode="x unified",
-            xaxis=x_axis(type="date", anchor="y2", nticks=6, showgrid=False),
+            xaxis=x_axis(type="date", anchor="y2", showgrid=False),
             yaxis=y_axis("equity", domain=[0.36, 1], nticks=6, tickformat=",~f"),
             yaxis2=y_axis("drawdown", domain=[0, 0.28], nticks=4, tickformat=".2~%"),
             shapes=start if is_number(capital) else [],

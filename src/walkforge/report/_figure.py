@@ -55,6 +55,7 @@ def _axis(title: str) -> dict[str, Any]:
         "zeroline": False,
         "showline": False,
         "fixedrange": True,
+        "ticklabelstandoff": 4,
     }
 
 

@@ -11,7 +11,7 @@ from ._blocks import Key, Section, absent, join, picture, prose, source, table
 from ._figure import layout, plain, x_axis, y_axis
 from ._html import Child, Html, tag
 from ._run import Run, at, records
-from ._words import NOTHING, count, exact, is_number, listed, moment, moment_ms, number
+from ._words import NOTHING, count, day, exact, is_number, listed, moment, moment_ms, number
 
 SLICES = (
     ("train", "--train", "train"),
@@ -114,11 +114,11 @@ def _timeline_figure(lines: Sequence[Line]) -> dict[str, Any]:
     return {
         "data": [_bars(name, role, lines) for name, role, _ in SLICES],
         "layout": layout(
-            height=min(900, 60 + 30 * len(lines)),
-            margin={"l": 8, "r": 12, "t": 4, "b": 24},
+            height=min(900, 70 + 30 * len(lines)),
+            margin={"l": 8, "r": 12, "t": 4, "b": 40},
             barmode="overlay",
             bargap=0.35,
-            xaxis=x_axis(type="date", nticks=6),
+            xaxis=x_axis(type="date"),
             yaxis=y_axis(autorange="reversed", showgrid=False, type="category"),
         ),
     }
@@ -145,7 +145,7 @@ def _table(lines: Sequence[Line]) -> Html:
         head=("Fold", *(name.capitalize() for name in slices), "Purged", "Embargoed"),
         rows=[
             [
-                _title(line, lines),
+                tag("span", _title(line, lines), class_="part"),
                 *(_slice_cell(line, name) for name in slices),
                 *(_count_cell(line, name) for name in ("purged", "embargoed")),
             ]
@@ -159,9 +159,13 @@ def _table(lines: Sequence[Line]) -> Html:
 def _slice_cell(line: Line, name: str) -> Child:
     if name not in line.spans:
         return NOTHING
-    start, end = (moment(end).removesuffix(" 00:00") for end in line.spans[name])
+    start, end = (day(end) for end in line.spans[name])
     n = line.counts.get(name)
-    return [f"{start} to {end}", tag("small", count(n, "row")) if n is not None else None]
+    return [
+        tag("span", f"{start} to", class_="part"),
+        tag("span", end, class_="part"),
+        tag("small", count(n, "row")) if n is not None else None,
+    ]
 
 
 def _count_cell(line: Line, name: str) -> Child:

@@ -7,7 +7,7 @@ from typing import Any
 from ._blocks import Section, absent, join, prose, source, table
 from ._html import Child, Html, tag
 from ._run import Run, at, records
-from ._words import NOTHING, exact, is_number, number, spoken
+from ._words import NOTHING, exact, is_number, number, titled
 
 _PASSED = Html('<span class="passed"><span aria-hidden="true">✓</span> passed</span>')
 _FAILED = Html('<span class="failed"><span aria-hidden="true">✕</span> failed</span>')
@@ -52,7 +52,7 @@ def _row(gate: dict[str, Any]) -> list[Child]:
     passed = gate.get("passed")
     result = _PASSED if passed is True else _FAILED if passed is False else _UNJUDGED
     return [
-        spoken(gate.get("name")),
+        titled(gate.get("name")),
         result,
         [_amount(gate.get("value")), _interval(gate)],
         _amount(gate.get("limit")),

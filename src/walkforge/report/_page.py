@@ -15,7 +15,8 @@ from walkforge.base import write_text
 from ._baselines import baselines
 from ._blocks import Section
 from ._breakdown import stability, symbols
-from ._calibration import calibration, confusion
+from ._calibration import calibration
+from ._confusion import confusion
 from ._data import data
 from ._folds import time_slices
 from ._gates import gates

@@ -11,7 +11,7 @@ from ._figure import layout, note, plain, rounded, rule, x_axis, y_axis
 from ._html import Html
 from ._run import Run, at
 from ._scores import baselines_by_log_loss
-from ._words import count, decimals, is_number, number, span, spoken
+from ._words import count, decimals, is_number, number, span, titled
 
 # A baseline whose distance is this many times that of the next nearer one would press all others
 # into a dot; it is drawn as an arrow at the edge instead.
@@ -53,7 +53,7 @@ def saving_picture(run: Run) -> Html:
 
 
 def _figure(savings: dict[str, Any]) -> dict[str, Any]:
-    names = [plain(spoken(name)) for name in savings]
+    names = [plain(titled(name)) for name in savings]
     edges = _edges(list(savings.values()))
     traces, annotations = [], []
     for name, saving in zip(names, savings.values(), strict=True):

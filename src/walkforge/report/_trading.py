@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
+from ._account import Cell, account_table, fee_text, number_cell, percent_cell, said
 from ._blocks import Section, absent, beside, facts, heading, join, prose, source, table
 from ._equity import equity_picture
-from ._html import Child, Html, tag
+from ._html import Html, tag
 from ._run import Run, at, entries, records
-from ._scores import measure_cell
-from ._words import NOTHING, count, decimals, exact, is_number, number, percent
-
-Cell = Callable[[Any], Child]
+from ._words import NOTHING, count, day, decimals, exact, is_number, number, percent
 
 
 def trading(run: Run) -> Section:
@@ -32,7 +30,7 @@ def trading(run: Run) -> Section:
         equity_picture(run),
         _against_chance(run),
         heading("The account"),
-        _account(run),
+        account_table(run),
         beside(_exits(run), _sizes(run)),
         heading("If costs were different"),
         _cost_stress(run),
@@ -48,13 +46,13 @@ def _how(run: Run) -> Html:
         prose(str(rule)) if rule else None,
         facts(
             [
-                ("Window", _said("{} to {} UTC", at(setup, "from"), at(setup, "to"))),
-                ("Capital", _said("{}", at(setup, "capital"))),
+                ("Window, UTC", _window(setup)),
+                ("Capital", said("{}", at(setup, "capital"))),
                 ("Size", _size(setup)),
-                ("Stop", _said("{} ATR", at(bracket, "stop_atr"))),
-                ("Target", _said("{} ATR", at(bracket, "target_atr"))),
-                ("Time-out", _said("{} bars", at(bracket, "max_hold_bars"))),
-                ("Fee", _said("{} per side", _fee(at(costs, "fee_frac")))),
+                ("Stop", said("{} ATR", at(bracket, "stop_atr"))),
+                ("Target", said("{} ATR", at(bracket, "target_atr"))),
+                ("Time-out", said("{} bars", at(bracket, "max_hold_bars"))),
+                ("Fee", said("{} per side", fee_text(at(costs, "fee_frac")))),
                 ("Slippage", count(slippage, "tick") if is_number(slippage) else ""),
             ],
             compact=True,
@@ -63,22 +61,17 @@ def _how(run: Run) -> Html:
     )
 
 
-def _fee(frac: Any) -> str | None:
-    return f"{number(100 * frac)} %" if is_number(frac) else None
-
-
-def _said(words: str, *values: Any) -> str:
-    """Return the words with the values in them, or nothing where one is not known."""
-    if any(value is None for value in values):
-        return ""
-    return words.format(*(number(value) if is_number(value) else value for value in values))
+def _window(setup: Any) -> str:
+    start, end = at(setup, "from"), at(setup, "to")
+    return "" if start is None or end is None else f"{day(start)} to {day(end)}"
 
 
 def _size(setup: Any) -> str:
     frac = at(setup, "size_capital_frac")
     if is_number(frac):
         return f"{percent(frac)} of the capital"
-    return _said("{} contracts", at(setup, "size_contracts"))
+    contracts = at(setup, "size_contracts")
+    return count(contracts, "contract") if is_number(contracts) else ""
 
 
 def _against_chance(run: Run) -> Html | None:
@@ -96,83 +89,6 @@ def _against_chance(run: Run) -> Html | None:
         ),
         source("backtest.json", "random_entries.beaten_frac", "random_entries.p_value"),
     )
-
-
-def _account(run: Run) -> Html:
-    days, fee = at(run.backtest, "last_days", "days"), at(run.backtest, "taker", "fee_frac")
-    names: dict[str, Child] = {
-        "pooled": "This model",
-        "taker": ["Taker fee", tag("small", _said("{} per side", _fee(fee)))],
-        "last_days": _said("Last {} days", days),
-        "buy_and_hold": "Buy and hold",
-        "random_entries": ["Random", tag("small", "mean, 5 … 95 %")],
-    }
-    known = {key: name for key, name in names.items() if entries(run.backtest, key)}
-    blocks = [at(run.backtest, key) for key in known]
-    rows: list[list[Child]] = [
-        [name, *(cell(block) for block in blocks)] for name, cell in _ACCOUNT
-    ]
-    return table(
-        label="The account of the model, and of what it stands beside",
-        head=("", *known.values()),
-        rows=[row for row in rows if any(cell != NOTHING for cell in row[1:])],
-        strong_column=1,
-        origin=source("backtest.json", *known),
-    )
-
-
-def _plain(key: str, digits: int | None = None, *, signed: bool = False) -> Cell:
-    def cell(block: Any) -> Child:
-        value = at(block, key)
-        if not is_number(value):
-            return NOTHING
-        if digits is None:
-            return exact(value, number(value))
-        return exact(value, decimals(value, digits, signed=signed))
-
-    return cell
-
-
-def _frac(key: str, digits: int, *, signed: bool = False) -> Cell:
-    def cell(block: Any) -> Child:
-        value = at(block, key)
-        return exact(value, percent(value, digits, signed=signed)) if is_number(value) else NOTHING
-
-    return cell
-
-
-def _measured(key: str, value_key: str, digits: int) -> Cell:
-    """Return a cell with an interval where the block has one, else the plain value."""
-
-    def cell(block: Any) -> Child:
-        if is_number(at(block, key, "value")):
-            return measure_cell(at(block, key), digits)
-        return _plain(value_key, digits)(block)
-
-    return cell
-
-
-def _profit(block: Any) -> Child:
-    """Return the profit, with the range of chance beneath where there is one."""
-    spread = {"value": at(block, "pnl"), "low": at(block, "pnl_low"), "high": at(block, "pnl_high")}
-    return measure_cell(spread, 2, signed=True)
-
-
-_ACCOUNT: tuple[tuple[str, Cell], ...] = (
-    ("Profit after fees", _profit),
-    ("Return on capital", _frac("roi_frac", 3, signed=True)),
-    ("Fees paid", _plain("fees", 2)),
-    ("Trades", _plain("n_trades")),
-    ("Trades won", _frac("win_rate", 1)),
-    ("Mean trade", _measured("mean_trade_pnl", "mean_trade_pnl", 4)),
-    ("Profit factor", _plain("profit_factor", 3)),
-    ("Deepest drawdown", _frac("max_drawdown_frac", 3)),
-    ("Sharpe ratio, annual", _measured("sharpe", "sharpe_annual", 2)),
-    ("Deflated Sharpe, probability", _frac("deflated_sharpe", 1)),
-    ("Trials counted", _plain("n_trials")),
-    ("Time in a position", _frac("exposure_frac", 1)),
-    ("Mean hold, bars", _plain("mean_hold_bars", 1)),
-)
 
 
 def _exits(run: Run) -> Html | None:
@@ -219,9 +135,9 @@ def _share(frac: float) -> Html:
 
 
 _OUTCOME: tuple[tuple[str, Cell], ...] = (
-    ("Profit after fees", _plain("pnl", 2, signed=True)),
-    ("Return", _frac("roi_frac", 3, signed=True)),
-    ("Drawdown", _frac("max_drawdown_frac", 3)),
+    ("Profit after fees", number_cell("pnl", 2, signed=True)),
+    ("Return", percent_cell("roi_frac", 2, signed=True)),
+    ("Drawdown", percent_cell("max_drawdown_frac", 2)),
 )
 
 
@@ -233,7 +149,9 @@ def _sizes(run: Run) -> Html | None:
     return tag(
         "div",
         heading("If positions were larger"),
-        _outcomes(sizes, [(f"Size, {unit}", _plain("size"))], label="Position sizes", key="sizes"),
+        _outcomes(
+            sizes, [(f"Size, {unit}", number_cell("size"))], label="Position sizes", key="sizes"
+        ),
     )
 
 
@@ -243,9 +161,9 @@ def _cost_stress(run: Run) -> Html:
         return absent("No cost stress in this run.")
     lead: list[tuple[str, Cell]] = [
         ("Costs", lambda row: f"× {number(at(row, 'factor'))}"),
-        ("Fee per side", lambda row: _fee(at(row, "fee_frac")) or NOTHING),
-        ("Slippage, ticks", _plain("slippage_ticks")),
-        ("Trades", _plain("n_trades")),
+        ("Fee per side", lambda row: fee_text(at(row, "fee_frac")) or NOTHING),
+        ("Slippage, ticks", number_cell("slippage_ticks")),
+        ("Trades", number_cell("n_trades")),
     ]
     return join(
         prose(
@@ -255,7 +173,7 @@ def _cost_stress(run: Run) -> Html:
         _outcomes(
             stress,
             lead,
-            (("Sharpe, annual", _plain("sharpe_annual", 2)),),
+            (("Sharpe, annual", number_cell("sharpe_annual", 2)),),
             label="Profit at multiples of the costs",
             key="cost_stress",
         ),

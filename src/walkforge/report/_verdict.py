@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ._blocks import facts, join, prose, source
-from ._data import span_of, symbols_of
+from ._about import what_was_run
+from ._blocks import join, prose, source
 from ._html import Html, tag
 from ._run import Run, at, records
 from ._scores import strongest_baseline
 from ._words import (
     count,
     decimals,
-    duration,
     exact,
     is_number,
-    listed,
-    moment,
     number,
     percent,
     span,
     spoken,
+    titled,
 )
 
 _MOST_REASONS = 5
@@ -35,7 +33,7 @@ def headline(run: Run) -> Html:
         _verdict(run),
         _alarms(run),
         _key_figures(run),
-        _what_was_run(run),
+        what_was_run(run),
         id="verdict",
     )
 
@@ -97,7 +95,7 @@ def _reasons(failed: Sequence[dict[str, Any]]) -> Html | None:
     if not failed:
         return None
     items = [
-        tag("li", tag("b", spoken(gate.get("name")), "."), " ", str(gate.get("reason") or ""))
+        tag("li", tag("b", titled(gate.get("name")), "."), " ", str(gate.get("reason") or ""))
         for gate in failed[:_MOST_REASONS]
     ]
     n_more = len(failed) - len(items)
@@ -175,85 +173,3 @@ def _card(label: str, value: float, text: str, beneath: str) -> Html:
         tag("p", beneath or Html("&nbsp;"), class_="beneath"),
         class_="card",
     )
-
-
-def _what_was_run(run: Run) -> Html:
-    info = run.run
-    return join(
-        facts(
-            [
-                ("Question", _text(at(run.study, "note"))),
-                ("Bars", _bars(run)),
-                ("Labels", _labels(run)),
-                ("Networks", _networks(run)),
-                ("Device", _chosen(at(info, "device"), at(info, "device_reason"))),
-                ("Precision", _chosen(at(info, "precision"), at(info, "precision_reason"))),
-                ("Run", _when(info)),
-            ]
-        ),
-        source("run.json, study.yaml, data_info.json, folds.json"),
-    )
-
-
-def _bars(run: Run) -> str:
-    by_symbol = symbols_of(run)
-    if not by_symbol:
-        return ""
-    first, last = span_of(run)
-    provenances = {str(info.get("provenance", "")) for info in by_symbol.values()} - {""}
-    parts = [
-        listed(list(by_symbol), 6),
-        _text(at(run.study, "data", "timeframe")),
-        f"{first} to {last}" if first and last else "",
-        ", ".join(sorted(provenances)),
-    ]
-    return " · ".join(part for part in parts if part)
-
-
-def _labels(run: Run) -> str:
-    kind, horizon = at(run.study, "labels", "kind"), at(run.study, "labels", "horizon_bars")
-    if not kind:
-        return ""
-    spoken_kind = str(kind).replace("_", " ")
-    # A triple barrier ends where its bracket does, not at the horizon.
-    if kind == "triple_barrier" or not is_number(horizon):
-        return spoken_kind
-    return f"{spoken_kind}, {count(horizon, 'bar')} ahead"
-
-
-def _networks(run: Run) -> str:
-    n_members = at(run.run, "n_members")
-    if not is_number(n_members):
-        return ""
-    kind = at(run.study, "model", "name")
-    weights = at(run.run, "n_parameters")
-    folds = {fold.get("fold") for fold in records(run.folds)}
-    seeds = at(run.run, "seeds")
-    parts = [
-        count(len(symbols_of(run)), "symbol"),
-        count(len(folds), "fold"),
-        count(len(seeds), "seed") if isinstance(seeds, list) else "",
-    ]
-    return (
-        f"{number(n_members)}{f' {kind}' if kind else ''}: {' × '.join(p for p in parts if p)}"
-        + (f"; {number(weights)} weights each" if is_number(weights) else "")
-    )
-
-
-def _when(info: Any) -> str:
-    started, seconds = at(info, "started"), at(info, "seconds")
-    parts = [
-        f"{moment(started)} UTC" if started is not None else "",
-        f"took {duration(seconds)}" if is_number(seconds) else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def _text(value: Any) -> str:
-    return str(value) if value else ""
-
-
-def _chosen(choice: Any, reason: Any) -> str:
-    if not choice:
-        return ""
-    return f"{choice}: {reason}" if reason else str(choice)

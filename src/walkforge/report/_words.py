@@ -21,7 +21,7 @@ def is_number(value: Any) -> bool:
 
 
 def number(value: Any) -> str:
-    """Return about four significant digits, thousands grouped, with a true minus."""
+    """Return four significant digits, cents at least, thousands grouped, with a true minus."""
     if not is_number(value):
         return NOTHING
     size = abs(value)
@@ -30,7 +30,7 @@ def number(value: Any) -> str:
     elif size >= 1e15 or size < 0.001:
         text = f"{value:.2e}"
     else:
-        digits = max(0, 3 - math.floor(math.log10(size)))
+        digits = max(2, 3 - math.floor(math.log10(size)))
         text = f"{value:,.{digits}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
     return text.replace("-", "−")
@@ -66,6 +66,11 @@ def moment(value: Any) -> str:
     return utc_text(time_ms)
 
 
+def day(value: Any) -> str:
+    """Return a time from a file like `moment`, without its midnight."""
+    return moment(value).removesuffix(" 00:00")
+
+
 def moment_ms(value: Any) -> int | None:
     """Return a time from a file in ms UTC, or None where it is none."""
     if is_number(value):
@@ -85,9 +90,14 @@ def span(measure: Any, digits: int, *, signed: bool = False) -> str:
 
 
 def spoken(name: Any) -> str:
-    """Return a key as words: `beats_prior` becomes `Beats prior`."""
-    words = [_PROPER_NAMES.get(word, word) for word in str(name).split("_")]
-    return words[0][:1].upper() + " ".join(words)[1:]
+    """Return a key as words: `beats_lightgbm` becomes `beats LightGBM`."""
+    return " ".join(_PROPER_NAMES.get(word, word) for word in str(name).split("_"))
+
+
+def titled(name: Any) -> str:
+    """Return a key as words that begin a line: `Beats LightGBM`."""
+    words = spoken(name)
+    return words[:1].upper() + words[1:]
 
 
 def listed(names: Sequence[str], most: int) -> str:

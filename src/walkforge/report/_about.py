@@ -1,0 +1,86 @@
+"""What was run: the question, the bars, the labels, the networks and the machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._blocks import facts, join, source
+from ._data import span_of, symbols_of
+from ._html import Html
+from ._run import Run, at, records
+from ._words import count, duration, is_number, listed, moment, number
+
+
+def what_was_run(run: Run) -> Html:
+    """Return the facts that place the verdict."""
+    info = run.run
+    started, seconds = at(info, "started"), at(info, "seconds")
+    return join(
+        facts(
+            [
+                ("Question", _text(at(run.study, "note"))),
+                ("Bars", _bars(run)),
+                ("Labels", _labels(run)),
+                ("Networks", _networks(run)),
+                ("Device", _chosen(at(info, "device"), at(info, "device_reason"))),
+                ("Precision", _chosen(at(info, "precision"), at(info, "precision_reason"))),
+                ("Started", f"{moment(started)} UTC" if started is not None else ""),
+                ("Took", duration(seconds) if is_number(seconds) else ""),
+            ]
+        ),
+        source("run.json, study.yaml, data_info.json, folds.json"),
+    )
+
+
+def _bars(run: Run) -> str:
+    by_symbol = symbols_of(run)
+    if not by_symbol:
+        return ""
+    provenances = {str(info.get("provenance", "")) for info in by_symbol.values()} - {""}
+    parts = [
+        listed(list(by_symbol), 6),
+        _text(at(run.study, "data", "timeframe")),
+        span_of(run),
+        ", ".join(sorted(provenances)),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _labels(run: Run) -> str:
+    kind, horizon = at(run.study, "labels", "kind"), at(run.study, "labels", "horizon_bars")
+    if not kind:
+        return ""
+    spoken_kind = str(kind).replace("_", " ")
+    # A triple barrier ends where its bracket does, not at the horizon.
+    if kind == "triple_barrier" or not is_number(horizon):
+        return spoken_kind
+    return f"{spoken_kind}, {count(horizon, 'bar')} ahead"
+
+
+def _networks(run: Run) -> str:
+    n_members = at(run.run, "n_members")
+    if not is_number(n_members):
+        return ""
+    kind = at(run.study, "model", "name")
+    weights = at(run.run, "n_parameters")
+    folds = {fold.get("fold") for fold in records(run.folds)}
+    seeds = at(run.run, "seeds")
+    parts = [
+        count(len(symbols_of(run)), "symbol"),
+        count(len(folds), "fold"),
+        count(len(seeds), "seed") if isinstance(seeds, list) else "",
+    ]
+    return (
+        f"{number(n_members)}{f' {kind}' if kind else ''}: {' × '.join(p for p in parts if p)}"
+        + (f"; {number(weights)} weights each" if is_number(weights) else "")
+    )
+
+
+def _text(value: Any) -> str:
+    return str(value) if value else ""
+
+
+def _chosen(choice: Any, reason: Any) -> str:
+    if not choice:
+        return ""
+    return f"{choice}: {reason}" if reason else str(choice)
