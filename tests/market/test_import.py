@@ -119,6 +119,25 @@ def test_files_that_contradict_each_other_are_refused_with_both_places(tmp_path,
     assert store.list() == []
 
 
+def test_an_interrupted_import_leaves_the_store_as_it_was(tmp_path, store, monkeypatch):
+    from walkforge.market import _import
+
+    folder = tmp_path / "archive"
+    zipped(folder, random_bars(30), "AAAUSDT-1m-2024-01", checksum=False)
+    zipped(folder, random_bars(30), "BBBUSDT-1m-2024-01", checksum=False)
+    read_source = _import.read_source
+
+    def interrupted_at_the_second(path):
+        if path.name.startswith("BBB"):
+            raise KeyboardInterrupt
+        return read_source(path)
+
+    monkeypatch.setattr(_import, "read_source", interrupted_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        import_bars(folder, store, venue="test")
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+
+
 def test_importing_again_changes_nothing_and_says_so(write_csv, store):
     path = write_csv(*kline_lines(random_bars(40)), header=None)
     first = import_bars(path, store, venue="test")[0]

@@ -113,6 +113,12 @@ def test_a_parquet_file_keeps_its_metadata_and_remembers_the_repair(tmp_path):
     assert bars.history == ("repaired: 1 row put in time order, 2 exact duplicates dropped",)
 
 
+def test_a_place_that_cannot_be_written_is_named(write_csv, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BarsError, match=r"out.csv: cannot be written"):
+        repair_bars(write_csv(LINES[1], LINES[0]), tmp_path / "file" / "out.csv")
+
+
 def test_a_file_stays_of_its_kind(tmp_path):
     path = tmp_path / "X-1m.parquet"
     bars_to_frame(random_bars(5)).write_parquet(path)

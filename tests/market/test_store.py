@@ -144,7 +144,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_state(store, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(parquet, "write_table", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(BarsError, match=r"1m.parquet: cannot be written: No space left"):
         store.write(bars)
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["1m.parquet"]

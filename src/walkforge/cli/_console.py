@@ -3,23 +3,18 @@
 import statistics
 import sys
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from walkforge.study import Silent
 
-# Plain lines of training come at most this often, so that a log of a long run stays readable.
+# Plain lines of training come at most this often, so that a log of a long run stays readable, and
+# within a long epoch at least this often, so that nobody thinks it is stuck.
 _QUIET_S = 2.0
+_PATIENCE_S = 15.0
 
 
-class ConsoleWatcher(Protocol):
-    """A watcher of a run that is open only while the run goes on."""
-
-    def __enter__(self) -> Any: ...
-    def __exit__(self, *problem: object) -> None: ...
-
-
-def make_watcher() -> Any:
-    """Return the watcher that suits where standard error goes."""
+def make_watcher() -> "PlainWatcher | LiveWatcher":
+    """Return the watcher that suits where standard error goes, to be used in a `with`."""
     return LiveWatcher() if sys.stderr.isatty() else PlainWatcher()
 
 
@@ -27,7 +22,7 @@ class PlainWatcher(Silent):
     """One line per stage, note and now and then per epoch; no control characters."""
 
     def __init__(self) -> None:
-        self._last_s = 0.0
+        self._last_s = time.monotonic()
 
     def __enter__(self) -> "PlainWatcher":
         return self
@@ -47,11 +42,16 @@ class PlainWatcher(Silent):
         """Print the piece of work, now and then."""
         self._now_and_then(f"   {done + 1}/{total} {what}", last=done + 1 == total)
 
+    def step(self, epoch: int, step: int, n_steps: int) -> None:
+        """Print where a long epoch is."""
+        if time.monotonic() - self._last_s >= _PATIENCE_S:
+            self._now_and_then(f"   epoch {epoch}, step {step}/{n_steps}")
+
     def epoch(self, report: dict[str, Any]) -> None:
         """Print the epoch, now and then."""
         self._now_and_then(f"   {epoch_line(report)}", last=report["epoch"] == report["epochs"])
 
-    def _now_and_then(self, line: str, *, last: bool) -> None:
+    def _now_and_then(self, line: str, *, last: bool = False) -> None:
         if last or time.monotonic() - self._last_s >= _QUIET_S:
             self._last_s = time.monotonic()
             _say(line)

@@ -56,8 +56,8 @@ class Rows:
         """Tell which rows have finite probabilities (n,)."""
         return np.isfinite(self.p).all(axis=1)
 
-    def take(self, chosen: BoolArray) -> "Rows":
-        """Return the rows of a mask (n,)."""
+    def take(self, chosen: BoolArray | IntArray) -> "Rows":
+        """Return the rows of a mask (n,), or of row numbers in their order."""
         return Rows(
             time_ms=self.time_ms[chosen],
             span_ms=self.span_ms[chosen],
@@ -116,7 +116,7 @@ def rows_of(
         symbols=known,
     )
     order = np.lexsort((rows.seed, rows.fold, rows.symbol, rows.time_ms))
-    ordered = rows if np.all(np.diff(order) == 1) else _reorder(rows, order)
+    ordered = rows if np.all(np.diff(order) == 1) else rows.take(order)
     _refuse_nonsense(ordered, what)
     return ordered
 
@@ -178,19 +178,6 @@ def _refuse_nonsense(rows: Rows, what: str) -> None:
             f"{place_of(rows, row)} sum to {total[row]:.4g}, expected numbers from 0 to 1 that "
             f"sum to 1 ({int(off.sum())} such rows); are these logits?"
         )
-
-
-def _reorder(rows: Rows, order: IntArray) -> Rows:
-    return Rows(
-        time_ms=rows.time_ms[order],
-        span_ms=rows.span_ms[order],
-        symbol=rows.symbol[order],
-        fold=rows.fold[order],
-        seed=rows.seed[order],
-        label=rows.label[order],
-        p=rows.p[order],
-        symbols=rows.symbols,
-    )
 
 
 def _epoch_ms(column: pl.Series) -> IntArray:

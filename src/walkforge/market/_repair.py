@@ -159,11 +159,16 @@ def _errors_left(part: Part, timeframe: str | None) -> list[Finding]:
 
 
 def _write(place: Path, part: Part, whole: Source, report: RepairReport) -> None:
-    with atomic_path(place) as temporary:
-        if place.suffix.lower() == ".csv":
-            part.frame.write_csv(temporary, include_header=part.has_header)
-            return
-        history = [*whole.metadata.get("history", ()), report.done()]
-        write_parquet(
-            temporary, part.frame, {**whole.metadata, "history": [h for h in history if h]}
-        )
+    try:
+        with atomic_path(place) as temporary:
+            _write_kind(temporary, place.suffix.lower(), part, whole, report)
+    except OSError as error:
+        raise BarsError(f"{place}: cannot be written: {error.strerror or error}") from None
+
+
+def _write_kind(path: Path, kind: str, part: Part, whole: Source, report: RepairReport) -> None:
+    if kind == ".csv":
+        part.frame.write_csv(path, include_header=part.has_header)
+        return
+    history = [*whole.metadata.get("history", ()), *filter(None, [report.done()])]
+    write_parquet(path, part.frame, {**whole.metadata, "history": history})

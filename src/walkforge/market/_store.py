@@ -177,9 +177,12 @@ class BarStore:
             "history": list(bars.history),
             "sources": known + [_source_entry(source) for source in sources],
         }
-        with atomic_path(path) as temporary:
-            write_parquet(temporary, bars_to_frame(bars), metadata)
-            yield report
+        try:
+            with atomic_path(path) as temporary:
+                write_parquet(temporary, bars_to_frame(bars), metadata)
+                yield report
+        except OSError as error:
+            raise BarsError(f"{path}: cannot be written: {error.strerror or error}") from None
 
     def list(self) -> list[StoredBars]:
         """Return every stored series in the order of the names."""

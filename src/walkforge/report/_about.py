@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._blocks import facts, join, source
+from ._blocks import facts, join, sources
 from ._data import span_of, symbols_of
 from ._html import Html
 from ._run import Run, at, records
 from ._words import count, duration, is_number, listed, moment, number
+
+_FILES = ("run.json", "study.yaml", "data_info.json", "folds.json")
 
 
 def what_was_run(run: Run) -> Html:
@@ -28,7 +30,7 @@ def what_was_run(run: Run) -> Html:
                 ("Took", duration(seconds) if is_number(seconds) else ""),
             ]
         ),
-        source("run.json, study.yaml, data_info.json, folds.json"),
+        sources({name: () for name in _FILES if (run.folder / name).is_file()}),
     )
 
 

@@ -101,7 +101,7 @@ _ACCOUNT: tuple[tuple[str, Cell], ...] = (
 
 def fee_text(frac: Any) -> str | None:
     """Return a fee as percent with all its digits, None where it is not known."""
-    return f"{number(100 * frac)} %" if is_number(frac) else None
+    return f"{number(100 * frac)}\u202f%" if is_number(frac) else None
 
 
 def said(words: str, *values: Any) -> str:

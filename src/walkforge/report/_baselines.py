@@ -56,7 +56,9 @@ def _score_table(run: Run) -> Html:
         head=("", "This model", *(titled(name) for name in rivals)),
         rows=[saved, *(_score_row(score, blocks) for score in SCORES), n_rows],
         strong_column=1,
-        origin=source("metrics.json", "model.pooled", "baselines.*.pooled", "improvement"),
+        origin=source(
+            "metrics.json", "model.pooled", "baselines.*.pooled", "improvement.*.log_loss"
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,23 @@ def heading(title: str) -> Html:
 
 
 def source(file: str, *keys: str) -> Html:
-    """Return the line that names the file in the run folder, and the keys in it."""
+    """Return the line that names the file in the run folder, and the keys in it.
+
+    A `*` in a key stands for every name at its place.
+    """
+    return sources({file: keys})
+
+
+def sources(keys_by_file: Mapping[str, Sequence[str]]) -> Html:
+    """Return the line that names several files, and the keys in each."""
+    origins = [_origin(file, keys) for file, keys in keys_by_file.items()]
+    spread = [["; " if place else None, origin] for place, origin in enumerate(origins)]
+    return tag("p", "From ", spread, class_="source")
+
+
+def _origin(file: str, keys: Sequence[str]) -> Html:
     inside = [[" › " if place == 0 else " · ", code(key)] for place, key in enumerate(keys)]
-    return tag("p", "From ", code(file), inside, class_="source")
+    return tag("span", code(file), inside, data_file=file, data_keys=" ".join(keys))
 
 
 def table(
@@ -193,5 +207,6 @@ __all__ = [
     "picture",
     "prose",
     "source",
+    "sources",
     "table",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._blocks import Section, absent, join, prose, source, table
+from ._blocks import Section, absent, join, prose, sources, table
 from ._html import Child, Html, tag
 from ._run import Run, at, entries
 from ._scores import SCORES, measure_cell, rows_of, strongest_baseline
@@ -35,7 +35,7 @@ def stability(run: Run) -> Section:
     if by_fold is None and by_seed is None:
         return Section("stability", "Stability", absent("No scores by fold in this run."))
     words = (
-        "Good is a score that holds from fold to fold, which are different months, and from seed "
+        "Good is a score that holds from fold to fold, which are different times, and from seed "
         "to seed, which are different dice."
     )
     return Section("stability", "Stability", join(prose(words), by_fold, by_seed))
@@ -65,9 +65,14 @@ def _breakdown(run: Run, way: str, head: str, traded: dict[str, Any] | None = No
         label=f"Scores of every {head.lower()}",
         head=heads,
         rows=rows,
-        origin=join(
-            source("metrics.json", f"model.{way}", *([f"improvement.{rival}"] if saved else [])),
-            source("backtest.json", way) if traded else None,
+        origin=sources(
+            {
+                "metrics.json": [
+                    f"model.{way}",
+                    *([f"improvement.{rival}.log_loss.{way}"] if saved else []),
+                ]
+            }
+            | ({"backtest.json": [way]} if traded else {})
         ),
     )
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from ._blocks import Key, Section, absent, beside, heading, join, picture, prose, source, table
+from ._blocks import (
+    Key,
+    Section,
+    absent,
+    beside,
+    heading,
+    join,
+    picture,
+    prose,
+    source,
+    sources,
+    table,
+)
 from ._figure import layout, rounded, rule, x_axis, y_axis
 from ._html import Html, tag
 from ._run import Run, at, entries, records
@@ -152,9 +164,9 @@ def _confidence(run: Run) -> Html:
             Key("--rival", "dash", f"accuracy {percent(accuracy)}"),
         ),
         alt=f"Mean confidence {percent(mean)}, accuracy {percent(accuracy)}.",
-        origin=join(
-            source("diagnostics.json", "confidence.histogram", "confidence.mean"),
-            source("metrics.json", "model.pooled.accuracy"),
+        origin=sources(
+            {"diagnostics.json": ("confidence.histogram", "confidence.mean")}
+            | ({"metrics.json": ("model.pooled.accuracy",)} if is_number(accuracy) else {})
         ),
     )
 

@@ -67,8 +67,8 @@ def _cell(n: float, total: float) -> Html:
         "td",
         tag("b", percent(share)),
         tag("small", exact(n, number(n))),
-        class_="dark" if share > 0.5 else None,
-        style=f"--share:{100 * share:.1f}%",
+        # Not the full colour at 100 %: words must stay readable on it, in both schemes.
+        style=f"--tint:{60 * share:.1f}%",
     )
 
 

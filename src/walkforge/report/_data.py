@@ -19,7 +19,7 @@ _COLUMNS = (
     (("rows",), "Bars"),
     (("segments",), "Segments"),
     (("holes", "missing_bars"), "Missing bars"),
-    (("digest",), "Digest (SHA-256)"),
+    (("digest",), "Digest"),
 )
 """Where a column stands in the facts of a symbol, and its heading."""
 
@@ -80,7 +80,7 @@ def _cell(key: str, value: Any) -> Child:
     if key in ("first", "last"):
         return tag("span", day(value), class_="part")
     if key == "digest":
-        return tag("code", str(value)[:12], title=str(value))
+        return tag("code", str(value)[:10], title=str(value))
     return exact(value, number(value)) if is_number(value) else str(value)
 
 
@@ -89,7 +89,7 @@ def _repairs(by_symbol: dict[str, Any]) -> Html | None:
     lines = [
         tag("li", f"{symbol}: {line}")
         for symbol, facts in by_symbol.items()
-        for line in facts.get("repairs") or []
+        for line in facts.get("repairs") or ()
     ]
     if not lines:
         return None

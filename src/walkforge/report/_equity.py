@@ -9,7 +9,7 @@ import polars as pl
 
 from walkforge.base import FloatArray, IntArray, utc_text
 
-from ._blocks import Key, absent, join, picture, source
+from ._blocks import Key, absent, picture, sources
 from ._figure import layout, rounded, rule, thinned, x_axis, y_axis
 from ._html import Html
 from ._run import Run, at
@@ -44,9 +44,9 @@ def equity_picture(run: Run) -> Html:
             f"The account ends at {number(float(curve['equity'][-1]))}; its deepest drawdown is "
             f"{percent(float(curve['drawdown_frac'].to_numpy().max()), 2)}."
         ),
-        origin=join(
-            source("equity.parquet", *_COLUMNS[2:], *(("buy_and_hold",) if held else ())),
-            source("backtest.json", "random_entries.curve") if chance else None,
+        origin=sources(
+            {"equity.parquet": [*_COLUMNS[2:], *(("buy_and_hold",) if held else ())]}
+            | ({"backtest.json": ["random_entries.curve"]} if chance else {})
         ),
     )
 

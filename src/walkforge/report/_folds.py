@@ -106,7 +106,7 @@ def _timeline_picture(lines: Sequence[Line]) -> Html:
         reading="Each row is a fold; time runs to the right, in UTC.",
         keys=[Key(role, "bar", meaning) for _, role, meaning in SLICES],
         alt=f"{count(len(lines), 'fold')}{reach}.",
-        origin=source("folds.json", *(name for name, _, _ in SLICES)),
+        origin=source("folds.json", *(f"*.{name}" for name, _, _ in SLICES)),
     )
 
 
@@ -152,7 +152,9 @@ def _table(lines: Sequence[Line]) -> Html:
             for line in lines
         ],
         words=(1, 2, 3, 4),
-        origin=source("folds.json", *slices, "rows", "purged", "embargoed"),
+        origin=source(
+            "folds.json", *(f"*.{name}" for name in (*slices, "rows", "purged", "embargoed"))
+        ),
     )
 
 

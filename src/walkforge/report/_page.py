@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -20,7 +21,7 @@ from ._confusion import confusion
 from ._data import data
 from ._folds import time_slices
 from ._gates import gates
-from ._html import Html, tag
+from ._html import Html, join, tag
 from ._run import Run, at, read_run
 from ._settings import settings
 from ._trading import trading
@@ -59,7 +60,7 @@ def page(run: Run) -> str:
     frame = _frame_with_scripts()
     return frame.substitute(
         policy=_policy(frame.template),
-        title=tag("span", f"{verdict_word(run)} · {run_name(run)} · Walkforge")[6:-7],
+        title=join(f"{verdict_word(run)} · {run_name(run)} · Walkforge"),
         style=_packaged("style.css"),
         headline=headline(run),
         contents=_contents(sections),
@@ -68,6 +69,7 @@ def page(run: Run) -> str:
     )
 
 
+@cache
 def _frame_with_scripts() -> Template:
     from plotly.offline import get_plotlyjs
 

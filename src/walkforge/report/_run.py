@@ -34,14 +34,19 @@ class Run:
     """The lines of training_log.jsonl that tell of an epoch."""
 
     def table(self, name: str, columns: Sequence[str]) -> pl.LazyFrame | None:
-        """Return columns of a Parquet file, or None where the file or a column is not there."""
+        """Return columns of a Parquet file, or None where the file or a column is not there.
+
+        Raises RunError where the file is damaged.
+        """
         path = self.folder / name
         if not path.is_file():
             return None
-        frame = pl.scan_parquet(path)
-        if not set(columns) <= set(frame.collect_schema().names()):
-            return None
-        return frame.select(columns)
+        try:
+            frame = pl.scan_parquet(path)
+            known = frame.collect_schema().names()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise RunError(f"{path}: not readable ({str(error).splitlines()[0]})") from None
+        return frame.select(columns) if set(columns) <= set(known) else None
 
 
 def read_run(folder: Path) -> Run:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from ._account import Cell, account_table, fee_text, number_cell, percent_cell, said
-from ._blocks import Section, absent, beside, facts, heading, join, prose, source, table
+from ._blocks import Section, absent, beside, facts, heading, join, prose, source, sources, table
 from ._equity import equity_picture
 from ._html import Html, tag
 from ._run import Run, at, entries, records
@@ -113,9 +113,9 @@ def _exits(run: Run) -> Html | None:
             label="Exits by kind",
             head=("Exit", "Trades", "Share", *(["Profit after fees"] if earned else [])),
             rows=rows,
-            origin=join(
-                source("backtest.json", "pooled.exits"),
-                source("trades.parquet", "exit_kind", "pnl") if earned else None,
+            origin=sources(
+                {"backtest.json": ["pooled.exits"]}
+                | ({"trades.parquet": ["exit_kind", "pnl"]} if earned else {})
             ),
         ),
     )

@@ -95,7 +95,12 @@ def _loss_picture(histories: dict[str, History]) -> Html:
             if best
             else "No epoch was a best one."
         ),
-        origin=source("training_log.jsonl", "members.*.train_loss", "validation_loss", "best"),
+        origin=source(
+            "training_log.jsonl",
+            "members.*.train_loss",
+            "members.*.validation_loss",
+            "members.*.best",
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._about import what_was_run
-from ._blocks import join, prose, source
+from ._blocks import join, prose, source, sources
 from ._html import Html, tag
 from ._run import Run, at, records
 from ._scores import strongest_baseline
@@ -132,36 +132,43 @@ def _key_figures(run: Run) -> Html | None:
             at(saved, "value"),
             decimals(at(saved, "value"), 4, signed=True),
             span(saved, 4, signed=True),
-            f"metrics.json › improvement.{rival}.log_loss",
+            "metrics.json",
+            f"improvement.{rival}.log_loss",
         ),
         (
             "Balanced accuracy",
             at(balanced, "value"),
             decimals(at(balanced, "value"), 3),
             span(balanced, 3),
-            "metrics.json › model.pooled.balanced_accuracy",
+            "metrics.json",
+            "model.pooled.balanced_accuracy",
         ),
         (
             "Calibration error",
             at(error, "value"),
             decimals(at(error, "value"), 3),
             span(error, 3),
-            "metrics.json › model.pooled.ece",
+            "metrics.json",
+            "model.pooled.ece",
         ),
         (
             "Return after costs",
             roi_frac,
             percent(roi_frac, 2, signed=True),
             f"holding: {percent(held, 2, signed=True)}" if is_number(held) else "",
-            "backtest.json › pooled.roi_frac",
+            "backtest.json",
+            "pooled.roi_frac",
         ),
     ]
     known = [card for card in cards if is_number(card[1])]
     if not known:
         return None
+    origins: dict[str, list[str]] = {}
+    for *_, file, key in known:
+        origins.setdefault(file, []).append(key)
     return join(
         tag("div", [_card(*card[:4]) for card in known], class_="cards"),
-        tag("p", "From ", tag("code", "; ".join(card[4] for card in known)), class_="source"),
+        sources(origins),
     )
 
 

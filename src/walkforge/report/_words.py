@@ -50,7 +50,7 @@ def percent(frac: Any, digits: int = 1, *, signed: bool = False) -> str:
     """Return a fraction as percent."""
     if not is_number(frac):
         return NOTHING
-    return f"{decimals(100 * frac, digits, signed=signed)} %"
+    return f"{decimals(100 * frac, digits, signed=signed)}\u202f%"  # a space that does not break
 
 
 def exact(value: Any, text: str) -> Html:
