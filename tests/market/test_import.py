@@ -177,6 +177,16 @@ def test_daily_bars_of_an_exchange_may_open_at_its_own_hour(write_csv, store):
     assert len(store.read("test", "ACME", "1d").segments) == 1
 
 
+def test_weeks_of_a_stock_in_single_files_join_as_a_session_market(write_csv, tmp_path, store):
+    for first in (1, 8, 15, 22):
+        days = [f"2024-01-{day:02},100,101,99,100,5" for day in range(first, first + 5)]
+        write_csv(*days, name=f"weeks/ACME-1d-{first:02}.csv")
+    report = import_bars(tmp_path / "weeks", store, venue="test")[0]
+    bars = store.read("test", "ACME", "1d")
+    assert (bars.calendar, len(bars), len(bars.segments)) == ("session", 20, 1)
+    assert report.written.holes == 0
+
+
 def test_the_real_spot_files_agree_with_the_stored_bars(shared_data, store):
     report = import_bars(shared_data / "raw/binance_spot", store, venue="binance")[0]
     assert report.written.rows_total == report.written.rows_new == 1440

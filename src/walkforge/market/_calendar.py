@@ -12,6 +12,8 @@ from walkforge.base import BoolArray, IntArray, timeframe_ms, utc_text
 CALENDARS = ("24/7", "session")
 
 DAY_MS = 86_400_000
+# Two weeks without a single Saturday are no accident.
+CALENDAR_SHOWS_MS = 14 * DAY_MS
 # Long weekends close a session market for at most 4 days in a row; the bar after such a pause
 # opens up to 5 days after the last one. Anything longer is a hole.
 _LONGEST_PAUSE_MS = 5 * DAY_MS
@@ -38,7 +40,7 @@ class Hole:
 
 def infer_calendar(timestamp: IntArray) -> str:
     """Return `session` for two weeks or more without a single Saturday, `24/7` otherwise."""
-    if len(timestamp) < 2 or timestamp[-1] - timestamp[0] < 14 * DAY_MS:
+    if len(timestamp) < 2 or timestamp[-1] - timestamp[0] < CALENDAR_SHOWS_MS:
         return "24/7"
     weekday = (timestamp // DAY_MS) % 7
     return "24/7" if np.any(weekday == _SATURDAY) else "session"

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from walkforge.base import BarsError
+
 from ._bars import Bars
 from ._columns import VALUES
 from ._refuse import refuse_errors
@@ -72,8 +74,10 @@ def bars_from_table(
 
 
 def read_bars_file(path: Path, *, venue: str, symbol: str, timeframe: str) -> Bars:
-    """Read one Parquet file of bars; what its metadata says of their origin is believed."""
+    """Read one file of bars; what its metadata says of their origin is believed."""
     source = read_source(path)
+    if len(source.parts) > 1:
+        raise BarsError(f"{path}: holds {len(source.parts)} files, expected one; import it first")
     return bars_from_table(
         read_table(source.parts[0]),
         venue=venue,

@@ -12,8 +12,10 @@ The close of bar t is `price * exp(sum of log returns)`, rounded to the tick. A 
 `pattern[t] = tanh(a * b)` looks at the last `pattern_bars` shocks only: `a` is their slope (half
 a cosine, recent against old), `b` their curvature (a whole cosine, the ends against the middle),
 both with weights of unit length and at right angles. The pattern is even in the shocks, so that
-nothing linear in past returns says anything about the next one; a tree has to carve a product
-of two sums of twenty returns out of rectangles; a network needs one hidden layer.
+nothing linear in the noise says anything about the next bar; a tree has to carve a product of
+two sums of twenty returns out of rectangles; a network needs one hidden layer. The pattern holds
+for some bars (autocorrelation 0.7, 0.36, 0.04 at lags 1 to 3), long enough to trade. So the drift
+itself leaves some momentum in the returns: autocorrelation 0.02 at an edge of 0.3, 0.2 at 1.
 
 GARCH(1,1): Bollerslev (1986), "Generalized autoregressive conditional heteroskedasticity".
 """

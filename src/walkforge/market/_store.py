@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from walkforge.base import (
 )
 
 from ._bars import Bars
-from ._calendar import holes_in
+from ._calendar import CALENDAR_SHOWS_MS, holes_in
 from ._columns import VALUES
 from ._frames import bars_to_frame, read_bars_file, write_parquet
 from ._merge import unite
@@ -161,7 +161,10 @@ class BarStore:
         stored = read_source(path) if path.is_file() else None
         old = [] if stored is None else [read_table(stored.parts[0])]
         provenance = like.provenance if stored is None else _common_provenance(like, stored)
-        bars = _joined(like, stored, provenance, *unite([*old, *tables]))
+        pieces = [*old, *tables]
+        bars = _joined(like, stored, provenance, *unite(pieces))
+        if len(pieces) > 1:
+            bars = _with_own_calendar(bars)
         rows_new = len(bars) - sum(map(len, old))
         report = _report(bars, sum(map(len, tables)), rows_new, path)
         if stored is not None and not rows_new:
@@ -200,10 +203,15 @@ def _joined(
         timestamp=timestamp,
         **{name: values[:, index].copy() for index, name in enumerate(VALUES)},
         provenance=provenance,
-        # What a few days left open, the joined series may tell.
-        calendar=like.calendar if stored is None else "auto",
+        calendar=like.calendar,
         history=tuple(dict.fromkeys([*before, *like.history])),
     )
+
+
+def _with_own_calendar(bars: Bars) -> Bars:
+    """Let a joined series tell its calendar, which a few days of it may have left open."""
+    span_ms = int(bars.timestamp[-1] - bars.timestamp[0])
+    return bars if span_ms < CALENDAR_SHOWS_MS else replace(bars, calendar="auto")
 
 
 def _common_provenance(like: Bars, stored: Source) -> str:
