@@ -21,6 +21,9 @@ StoreOption = Annotated[
 TimeframeOption = Annotated[
     str | None, typer.Option(help="1m, 5m, 1h, 1d, ...; guessed from the file's name if left out.")
 ]
+CalendarOption = Annotated[
+    str, typer.Option(help="24/7, session (weekends are no holes), or auto by the stamps.")
+]
 _STORE = Path(os.environ.get("WALKFORGE_BARS", "bars"))
 
 
@@ -36,6 +39,7 @@ def import_(
         str | None, typer.Option(help="Guessed from the file's name if left out.")
     ] = None,
     timeframe: TimeframeOption = None,
+    calendar: CalendarOption = "auto",
     store: StoreOption = _STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +51,12 @@ def import_(
     from walkforge import market
 
     reports = market.import_bars(
-        source, market.BarStore(store), venue=venue, symbol=symbol, timeframe=timeframe
+        source,
+        market.BarStore(store),
+        venue=venue,
+        symbol=symbol,
+        timeframe=timeframe,
+        calendar=calendar,
     )
     _print_reports(reports, as_json)
 
@@ -68,6 +77,7 @@ def check(
         list[str] | None,
         typer.Option(help="A kind of finding that does not count; `notes` for all but errors."),
     ] = None,
+    calendar: CalendarOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Look for trouble in bars; exit 1 where there is any that is not allowed.
@@ -77,8 +87,8 @@ def check(
     """
     from walkforge import market
 
-    reports = market.check_path(path, timeframe=timeframe, allow=allow or ())
-    _print_reports(reports, as_json)
+    reports = market.check_path(path, timeframe=timeframe, calendar=calendar, allow=allow or ())
+    _print_reports(reports, as_json, with_findings=True)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
 
@@ -106,9 +116,11 @@ def repair(
     _print_reports([report], as_json)
 
 
-def _print_reports(reports: list[Any], as_json: bool) -> None:
+def _print_reports(reports: list[Any], as_json: bool, *, with_findings: bool = False) -> None:
     if as_json:
         print(json.dumps([report.as_dict() for report in reports], indent=2))
         return
     for report in reports:
         print(report.summary())
+        for line in report.lines() if with_findings else ():
+            print(f"  {line}")

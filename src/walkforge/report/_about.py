@@ -65,7 +65,7 @@ def _networks(run: Run) -> str:
         return ""
     kind = at(run.study, "model", "name")
     weights = at(run.run, "n_parameters")
-    folds = {fold.get("fold") for fold in records(run.folds)}
+    folds = {str(fold.get("fold")) for fold in records(run.folds)}
     seeds = at(run.run, "seeds")
     parts = [
         count(len(symbols_of(run)), "symbol"),

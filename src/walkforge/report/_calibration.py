@@ -20,7 +20,7 @@ from ._blocks import (
 )
 from ._figure import layout, rounded, rule, x_axis, y_axis
 from ._html import Html, tag
-from ._run import Run, at, entries, records
+from ._run import Run, at, entries, numbers, records
 from ._scores import measure_cell
 from ._words import NOTHING, count, decimals, exact, is_number, number, percent
 
@@ -145,8 +145,8 @@ def _bins_as_table(bins: list[dict[str, Any]]) -> Html:
 
 def _confidence(run: Run) -> Html:
     histogram = at(run.diagnostics, "confidence", "histogram")
-    edges, counts = at(histogram, "edges"), at(histogram, "counts")
-    if not (isinstance(edges, list) and isinstance(counts, list) and len(edges) == len(counts) + 1):
+    edges, counts = numbers(histogram, "edges"), numbers(histogram, "counts")
+    if not counts or len(edges) != len(counts) + 1:
         return absent("No histogram of confidence in this run (diagnostics.json, confidence).")
     mean = at(run.diagnostics, "confidence", "mean")
     accuracy = at(run.metrics, "model", "pooled", "accuracy", "value")

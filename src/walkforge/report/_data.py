@@ -89,7 +89,7 @@ def _repairs(by_symbol: dict[str, Any]) -> Html | None:
     lines = [
         tag("li", f"{symbol}: {line}")
         for symbol, facts in by_symbol.items()
-        for line in facts.get("repairs") or ()
+        for line in _list(facts.get("repairs"))
     ]
     if not lines:
         return None
@@ -98,3 +98,7 @@ def _repairs(by_symbol: dict[str, Any]) -> Html | None:
         tag("ul", lines, class_="lines"),
         source("data_info.json", "*.repairs"),
     )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -12,7 +12,7 @@ from walkforge.base import FloatArray, IntArray, utc_text
 from ._blocks import Key, absent, picture, sources
 from ._figure import layout, rounded, rule, thinned, x_axis, y_axis
 from ._html import Html
-from ._run import Run, at
+from ._run import Run, at, numbers
 from ._words import is_number, number, percent
 
 _COLUMNS = ("timestamp", "symbol", "equity", "drawdown_frac")
@@ -63,8 +63,12 @@ def _curve(run: Run) -> pl.DataFrame | None:
 def _chance(run: Run) -> dict[str, Any] | None:
     """Return the curve of random entries, or None where it is not whole."""
     curve = at(run.backtest, "random_entries", "curve")
-    columns = [at(curve, name) for name in ("day", "low", "high")]
-    if not all(isinstance(column, list) and column for column in columns):
+    days = at(curve, "day")
+    columns = [
+        days if isinstance(days, list) else [],
+        *(numbers(curve, n) for n in ("low", "high")),
+    ]
+    if not all(columns):
         return None
     return curve if len({len(column) for column in columns}) == 1 else None
 
@@ -76,7 +80,8 @@ def _figure(curve: pl.DataFrame, chance: dict[str, Any] | None, capital: Any) ->
     traces = _band(chance) if chance else []
     if "buy_and_hold" in curve.columns:
         held = curve["buy_and_hold"].to_numpy().astype(np.float64)
-        peak = np.maximum.accumulate(held)
+        start = capital if is_number(capital) else -np.inf
+        peak = np.maximum.accumulate(np.maximum(held, start))
         thin = {"color": "--rival", "width": 1.25}
         traces += [
             _line(time_ms, held, "buy and hold", thin),
@@ -91,7 +96,7 @@ def _figure(curve: pl.DataFrame, chance: dict[str, Any] | None, capital: Any) ->
             "fillcolor": "--model-band",
         },
     ]
-    start = [rule("--line-strong", xref="paper", x0=0, x1=1, y0=capital, y1=capital)]
+    level = rule("--line-strong", xref="paper", x0=0, x1=1, y0=capital, y1=capital)
     return {
         "data": traces,
         "layout": layout(
@@ -101,7 +106,7 @@ def _figure(curve: pl.DataFrame, chance: dict[str, Any] | None, capital: Any) ->
             xaxis=x_axis(type="date", anchor="y2", showgrid=False),
             yaxis=y_axis("equity", domain=[0.36, 1], nticks=6, tickformat=",~f"),
             yaxis2=y_axis("drawdown", domain=[0, 0.28], nticks=4, tickformat=".2~%"),
-            shapes=start if is_number(capital) else [],
+            shapes=[level] if is_number(capital) else [],
         ),
     }
 

@@ -13,6 +13,8 @@ import yaml
 
 from walkforge.base import RunError, read_json
 
+from ._words import is_number
+
 _MARKS_OF_A_RUN = ("verdict.json", "metrics.json", "backtest.json", "run.json", "study.yaml")
 
 
@@ -91,6 +93,13 @@ def records(data: Any, *keys: Any) -> list[dict[str, Any]]:
     """Return the list of mappings at `keys`, or an empty one."""
     found = at(data, *keys) if keys else data
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def numbers(data: Any, *keys: Any) -> list[float]:
+    """Return the list of finite numbers at `keys`, or an empty one where it is anything else."""
+    found = at(data, *keys)
+    whole = isinstance(found, list) and all(is_number(value) for value in found)
+    return list(found) if whole else []
 
 
 def _json_or_none(path: Path) -> Any:

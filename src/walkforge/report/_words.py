@@ -12,6 +12,8 @@ from ._html import Child, Html, tag
 
 NOTHING = "–"
 
+_LATEST_MS = 253_402_300_800_000
+"""The year 10000, where calendars end."""
 _PROPER_NAMES = {"sharpe": "Sharpe", "lightgbm": "LightGBM"}
 
 
@@ -74,7 +76,7 @@ def day(value: Any) -> str:
 def moment_ms(value: Any) -> int | None:
     """Return a time from a file in ms UTC, or None where it is none."""
     if is_number(value):
-        return int(value)
+        return int(value) if abs(value) < _LATEST_MS else None
     try:
         return parse_utc_ms(value.replace("Z", "+00:00"))
     except (AttributeError, UsageError):
