@@ -10,7 +10,7 @@ import polars as pl
 from walkforge.base import FloatArray, IntArray, utc_text
 
 from ._blocks import Key, absent, picture, sources
-from ._figure import layout, rounded, rule, thinned, x_axis, y_axis
+from ._figure import date_axis, layout, rounded, rule, thinned, y_axis
 from ._html import Html
 from ._run import Run, at, numbers
 from ._words import is_number, number, percent
@@ -103,7 +103,7 @@ def _figure(curve: pl.DataFrame, chance: dict[str, Any] | None, capital: Any) ->
             height=450,
             margin={"l": 48, "r": 12, "t": 12, "b": 40},
             hovermode="x unified",
-            xaxis=x_axis(type="date", anchor="y2", showgrid=False),
+            xaxis=date_axis(anchor="y2", showgrid=False),
             yaxis=y_axis("equity", domain=[0.36, 1], nticks=6, tickformat=",~f"),
             yaxis2=y_axis("drawdown", domain=[0, 0.28], nticks=4, tickformat=".2~%"),
             shapes=[level] if is_number(capital) else [],

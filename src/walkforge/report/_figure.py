@@ -42,6 +42,12 @@ def x_axis(title: str = "", **more: Any) -> dict[str, Any]:
     return {**_axis(title), "tickangle": 0, **more}
 
 
+def date_axis(**more: Any) -> dict[str, Any]:
+    """Return an axis of UTC times whose months stand above their year, to fit a phone."""
+    by_month = {"dtickrange": ["M1", "M11"], "value": "%b\n%Y"}
+    return {**x_axis(), "type": "date", "tickformatstops": [by_month], **more}
+
+
 def y_axis(title: str = "", **more: Any) -> dict[str, Any]:
     """Return an axis with a hair-thin grid and as much margin as its labels need."""
     return {**_axis(title), "automargin": True, **more}

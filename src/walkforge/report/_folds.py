@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._blocks import Key, Section, absent, join, picture, prose, source, table
-from ._figure import layout, plain, x_axis, y_axis
+from ._figure import date_axis, layout, plain, y_axis
 from ._html import Child, Html, tag
 from ._run import Run, at, records
 from ._words import NOTHING, count, day, exact, is_number, listed, moment, moment_ms, number
@@ -118,7 +118,7 @@ def _timeline_figure(lines: Sequence[Line]) -> dict[str, Any]:
             margin={"l": 8, "r": 12, "t": 4, "b": 40},
             barmode="overlay",
             bargap=0.35,
-            xaxis=x_axis(type="date"),
+            xaxis=date_axis(),
             yaxis=y_axis(autorange="reversed", showgrid=False, type="category"),
         ),
     }

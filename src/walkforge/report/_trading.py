@@ -41,7 +41,6 @@ def trading(run: Run) -> Section:
 def _how(run: Run) -> Html:
     setup, rule = at(run.backtest, "setup"), at(run.backtest, "rule")
     bracket, costs = at(setup, "bracket"), at(setup, "costs")
-    slippage = at(costs, "slippage_ticks")
     return join(
         prose(str(rule)) if rule else None,
         facts(
@@ -51,9 +50,9 @@ def _how(run: Run) -> Html:
                 ("Size", _size(setup)),
                 ("Stop", said("{} ATR", at(bracket, "stop_atr"))),
                 ("Target", said("{} ATR", at(bracket, "target_atr"))),
-                ("Time-out", said("{} bars", at(bracket, "max_hold_bars"))),
+                ("Time-out", _counted(at(bracket, "max_hold_bars"), "bar")),
                 ("Fee", said("{} per side", fee_text(at(costs, "fee_frac")))),
-                ("Slippage", count(slippage, "tick") if is_number(slippage) else ""),
+                ("Slippage", _counted(at(costs, "slippage_ticks"), "tick")),
             ],
             compact=True,
         ),
@@ -70,20 +69,23 @@ def _size(setup: Any) -> str:
     frac = at(setup, "size_capital_frac")
     if is_number(frac):
         return f"{percent(frac)} of the capital"
-    contracts = at(setup, "size_contracts")
-    return count(contracts, "contract") if is_number(contracts) else ""
+    return _counted(at(setup, "size_contracts"), "contract")
+
+
+def _counted(n: Any, what: str) -> str:
+    return count(n, what) if is_number(n) else ""
 
 
 def _against_chance(run: Run) -> Html | None:
     chance = at(run.backtest, "random_entries")
-    beaten, p_value = at(chance, "beaten_frac"), at(chance, "p_value")
-    if not (is_number(beaten) and is_number(p_value)):
+    beaten, p_value, n = (at(chance, key) for key in ("beaten_frac", "p_value", "n_draws"))
+    if not (is_number(beaten) and is_number(p_value) and is_number(n)):
         return None
     return join(
         prose(
             "Against chance: the model made more than ",
-            exact(beaten, percent(beaten, 0)),
-            f" of {count(at(chance, 'n_draws') or 0, 'random trader')}; ",
+            exact(beaten, number(round(beaten * n))),
+            f" of {count(n, 'random trader')}; ",
             exact(p_value, f"p = {decimals(p_value, 3)}"),
             ". Below 0.05 chance is a poor explanation.",
         ),
