@@ -29,7 +29,7 @@ class Progress(study.Silent):
 
 
 def main(run: Path, bars: Path) -> None:
-    plan = study.load(run / "study.yaml", [f"data.bars={bars}"])
+    plan = study.load(run / "study.yaml", bars=bars)
     device, _ = choose_device(plan.device.device)
     precision, _ = choose_precision(plan.device.precision, device)
     tables, members, tests, first = [], [], [], 0

@@ -29,7 +29,6 @@ def shared_data() -> Path:
 def small_run(tmp_path_factory) -> Path:
     """Return the folder of a finished small run on noise."""
     from study_runs import small_bars, small_study
-
     from walkforge import study
 
     out = tmp_path_factory.mktemp("runs") / "small"

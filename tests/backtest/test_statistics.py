@@ -1,6 +1,7 @@
 """Sharpe, deflated Sharpe, intervals and random entries, against hand-worked numbers."""
 
 import json
+import dataclasses
 import math
 
 import numpy as np
@@ -19,7 +20,7 @@ from walkforge.backtest import (
 from walkforge.backtest._statistics import block_bootstrap, daily_returns, sharpe_ratio
 from walkforge.base import read_json, write_json
 from walkforge.execution import Bracket, Costs
-from walkforge.market import Bars
+from walkforge.market import Bars, read_folder
 
 DAY = 86_400_000
 
@@ -70,7 +71,8 @@ def test_days_without_a_trade_count_with_zero():
 
 def test_sharpe_is_mean_over_spread_times_the_root_of_the_year():
     closes = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0.001, 0.02, 200)))
-    for weekdays_only, year in ((False, 365), (True, 252)):
+    # 200 weekdays from a Monday on have 199 steps over 277 days: 40 weeks less a weekend and a day.
+    for weekdays_only, year in ((False, 365), (True, 365 * 199 / 277)):
         bars = _daily_bars(closes, weekdays_only=weekdays_only)
         far = Bracket(stop_atr=1e3, target_atr=1e3, max_hold_bars=1000)
         result = _run(bars, intentions(bars, {20: 1}), bracket=far, size_contracts=50.0)
@@ -80,7 +82,38 @@ def test_sharpe_is_mean_over_spread_times_the_root_of_the_year():
         )
         expected = returns.mean() / returns.std(ddof=1) * math.sqrt(year)
         assert result.summary["pooled"]["sharpe_annual"] == pytest.approx(expected)
-        assert result.summary["setup"]["returns_per_year"] == year
+        assert result.summary["setup"]["returns_per_year"] == pytest.approx(year)
+
+
+@pytest.mark.parametrize(
+    ("place", "timeframe", "low", "high"),
+    [
+        ("index/SP500", "1d", 251, 253),
+        ("oanda/EURUSD", "1h", 305, 314),
+        ("binance_um/NEARUSDT", "1d", 365, 365),
+    ],
+)
+def test_the_days_of_a_year_are_those_that_the_real_market_opens(
+    shared_data, place, timeframe, low, high
+):
+    name, symbol = place.split("/")
+    folder = shared_data / "bars" / name
+    bars = read_folder(folder, timeframe=timeframe, symbols=[symbol])[symbol]
+    setup = _run(bars, intentions(bars, {50: 1, 90: 0})).summary["setup"]
+    assert low <= setup["returns_per_year"] <= high
+
+
+def test_a_hole_of_a_year_does_not_make_the_year_shorter():
+    closes = np.full(600, 100.0)
+    bars = _daily_bars(closes, weekdays_only=True)
+    later = bars.timestamp + np.where(np.arange(600) < 300, 0, 52 * 7 * DAY)
+    apart = dataclasses.replace(bars, timestamp=later)
+    years = [
+        _run(one, intentions(one, {20: 1})).summary["setup"]["returns_per_year"]
+        for one in (bars, apart)
+    ]
+    assert len(apart.segments) == 2
+    assert years[0] == pytest.approx(years[1], rel=0.01)
 
 
 def test_weekly_bars_have_52_returns_a_year():

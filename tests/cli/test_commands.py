@@ -143,9 +143,7 @@ def test_anybodys_signals_are_filled_by_the_same_rules(venue, tmp_path):
     assert status == 0, err
     assert json.loads(out)["pooled"]["n_trades"] == 3
     trades = pl.read_parquet(tmp_path / "out" / "trades.parquet")
-    assert trades["side"].to_list() == ["long", "short", "long"] or trades["side"].to_list() == [
-        1, -1, 1,
-    ]  # fmt: skip
+    assert trades["side"].to_list() == [1, -1, 1]
     entered = trades["entered_at"].dt.epoch("ms").to_list()
     assert entered == [int(bars.timestamp[row + 1]) for row in rows]
 
@@ -170,6 +168,11 @@ def test_anybodys_predictions_are_judged_beside_the_baselines(venue, tmp_path):
     table.write_parquet(tmp_path / "p.parquet")
     words = ["judge", "--predictions", str(tmp_path / "p.parquet"), "--bars", str(venue),
              "--out", str(tmp_path / "judged")]  # fmt: skip
+    refused = call(*words)
+    assert refused[0] == 1
+    assert "resolved_at" in refused[2]
+    assert not (tmp_path / "judged").exists()
+    words += ["--set", "labels.horizon_bars=1"]
     status, out, err = call(*words)
     assert status == 0, err
     assert out.splitlines()[-1] == str(tmp_path / "judged")

@@ -49,7 +49,7 @@ def walk(
         if position is not None and _live_through(bars, t, position, bracket, slippage):
             position = None
         if position is not None and last_of_segment:
-            _close(position, t, bars.close[t] - position.side * slippage, "segment_end")
+            _close(position, t, _slipped(bars.close[t], -position.side, slippage), "segment_end")
             position = None
         wish = wishes.get(t)
         if wish is None:
@@ -69,9 +69,14 @@ def walk(
     return trades, became
 
 
+def _slipped(price, side, slippage) -> float:
+    """Return a market order's fill: worse by the slippage, but by no more than 1 %."""
+    return price + side * slippage if slippage <= 0.01 * price else price + side * 0.01 * price
+
+
 def _enter(bars, t, order, bracket, atr, slippage) -> SlowTrade:
     decided, wish = order
-    price = bars.open[t] + wish.side * slippage
+    price = _slipped(bars.open[t], wish.side, slippage)
     stop = wish.stop
     if math.isnan(stop):
         stop = price - wish.side * bracket.stop_atr * atr[decided]
@@ -91,15 +96,15 @@ def _live_through(bars, t, position, bracket, slippage) -> bool:
     else:
         opens_beyond_stop, opens_beyond_target = open_ >= stop, open_ <= target
         touches_stop, touches_target = high >= stop, low <= target
-    worse = -position.side * slippage
+    leave = -position.side
     if t == position.entry_row + bracket.max_hold_bars:
-        return _close(position, t, open_ + worse, "timeout", at_open=True)
+        return _close(position, t, _slipped(open_, leave, slippage), "timeout", at_open=True)
     if opens_beyond_stop:
-        return _close(position, t, open_ + worse, "stop", at_open=True)
+        return _close(position, t, _slipped(open_, leave, slippage), "stop", at_open=True)
     if opens_beyond_target:
         return _close(position, t, open_, "target", at_open=True)
     if touches_stop:
-        return _close(position, t, stop + worse, "stop")
+        return _close(position, t, _slipped(stop, leave, slippage), "stop")
     if touches_target:
         return _close(position, t, target, "target")
     return False

@@ -1,5 +1,6 @@
 """The kernel against a slow walk over the bars, and its edges."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -19,6 +20,7 @@ from walkforge.execution import (
     fill,
     fill_at_random,
     make_tape,
+    slipped,
 )
 
 BARS = random_bars(400, seed=5, volatility_frac=0.004, holes_at=(90, 91, 250))
@@ -66,7 +68,7 @@ def _wishes(random: np.random.Generator, n_bars: int, share: float) -> dict[int,
     seed=st.integers(0, 10_000),
     share=st.sampled_from([0.02, 0.3, 1.0]),
     bracket=brackets(),
-    slippage=st.sampled_from([0.0, 0.01, 0.3]),
+    slippage=st.sampled_from([0.0, 0.01, 0.3, 2.0]),  # 2.0 is more than 1 % of any price
 )
 def test_fills_are_those_of_a_slow_walk_to_the_last_digit(seed, share, bracket, slippage):
     wishes = _wishes(np.random.default_rng(seed), len(BARS), share)
@@ -206,9 +208,32 @@ def test_random_entries_carry_own_stops_as_fractions_of_the_close():
     np.testing.assert_array_equal(drawn.stop, 0.99 * BARS.close[drawn.entry_row - 1])
 
 
-def test_slippage_larger_than_a_price_is_refused():
-    with pytest.raises(UsageError, match=r"drawn/RANDOM/1m: slippage of 1000 .* check the instr"):
-        bracket_outcomes(BARS, Bracket(), slippage_price=1000.0)
+def test_a_tick_above_the_price_slips_one_percent_and_every_fill_stays_positive():
+    bars = random_bars(300, seed=2)
+    crash = np.where(np.arange(300) < 150, 1.0, 1e-6)  # from 100 to less than a tick of 0.01
+    prices = {name: getattr(bars, name) * crash for name in ("open", "high", "low", "close")}
+    fallen = dataclasses.replace(bars, **prices)
+    both = bracket_outcomes(fallen, Bracket(), slippage_price=0.01)
+    for side, one in ((1, both.long), (-1, both.short)):
+        rows = np.flatnonzero(one.exit_kind > 0)
+        assert (one.exit_price[rows] > 0).all()
+        low = rows[rows >= 150]
+        np.testing.assert_allclose(one.entry_price[low], fallen.open[low + 1] * (1 + side * 0.01))
+        high = rows[rows < 149]
+        np.testing.assert_array_equal(one.entry_price[high], fallen.open[high + 1] + side * 0.01)
+
+
+def test_slipped_prices_are_those_of_the_kernel():
+    both = bracket_outcomes(BARS, Bracket(), slippage_price=0.7)
+    for side, one in ((1, both.long), (-1, both.short)):
+        rows = np.flatnonzero(one.exit_kind > 0)
+        expected = slipped(BARS.open[rows + 1], side, slippage_price=0.7)
+        np.testing.assert_array_equal(one.entry_price[rows], expected)
+
+
+def test_slippage_below_zero_or_without_end_is_refused():
+    with pytest.raises(UsageError, match=r"drawn/RANDOM/1m: slippage of inf .* check the instr"):
+        bracket_outcomes(BARS, Bracket(), slippage_price=math.inf)
     with pytest.raises(UsageError, match="slippage of -1"):
         bracket_outcomes(BARS, Bracket(), slippage_price=-1.0)
 

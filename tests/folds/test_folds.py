@@ -153,13 +153,22 @@ def test_an_impossible_plan_cannot_be_built(settings_, message):
         FoldPlan(**settings_)
 
 
-def test_the_common_calendar_is_the_span_that_all_symbols_share():
-    calendar = common_calendar({"A": np.array([1, 2, 3, 5, 9]), "B": np.array([2, 4, 6])})
-    assert calendar.tolist() == [2, 3, 4, 5, 6]
+def test_the_common_calendar_is_the_moments_that_all_symbols_have():
+    calendar = common_calendar({"A": np.array([1, 2, 3, 5, 6, 9]), "B": np.array([2, 4, 5, 6])})
+    assert calendar.tolist() == [2, 5, 6]
+
+
+def test_every_slice_holds_rows_of_every_symbol_however_their_holes_differ():
+    everything = _minutes(3000)
+    times = {"A": everything[:2500], "B": np.r_[everything[300:1200], everything[1900:3000]]}
+    (fold,) = make_folds(common_calendar(times), FoldPlan(embargo_bars=0))
+    for decided_at in times.values():
+        rows = _rows(fold, decided_at, decided_at)
+        assert min(len(getattr(rows, name)) for name in SLICES) >= 100
 
 
 def test_symbols_without_common_time_are_refused_by_name():
-    with pytest.raises(FoldError, match=r"OLD ends at .* share no time"):
+    with pytest.raises(FoldError, match=r"share no decision moment: NEW begins at .*OLD ends at"):
         common_calendar({"NEW": _minutes(10, "2024-01-01"), "OLD": _minutes(10, "2020-01-01")})
 
 

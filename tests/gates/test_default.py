@@ -254,13 +254,39 @@ def test_sure_predictions_must_come_true(share, hits, passed):
         ([0.1, 0.1, 0.1, -0.05, -0.05], True),
         ([0.1, 0.1, -0.01, -0.01], False),  # half of them
         ([5.0, 0.01, 0.01, -0.1], False),  # the first carries all
-        ([0.2], False),
     ],
 )
 def test_folds_must_agree_and_not_hang_on_one(savings, passed):
     folds = {str(k): {"value": value, "n": 100} for k, value in enumerate(savings)}
     path = ("metrics", "improvement", "prior", "log_loss", "by_fold")
     assert outcome(judge(**changed(path, folds)))["stable_over_folds"] is passed
+
+
+@pytest.mark.parametrize(
+    ("savings", "passed"), [([0.1] * 4, True), ([0.5, -0.1, -0.1, 0.1], False)]
+)
+def test_with_one_fold_the_quarters_of_the_tested_time_must_agree(savings, passed):
+    path = ("metrics", "improvement", "prior", "log_loss")
+    one_fold = changed((*path, "by_fold"), {"0": {"value": 0.2, "n": 400}})
+    quarters = {str(k): {"value": value, "n": 100} for k, value in enumerate(savings)}
+    evidence = changed((*path, "by_period"), quarters, one_fold)
+    assert outcome(judge(**evidence))["stable_over_folds"] is passed
+
+
+def test_a_gate_that_cannot_be_asked_is_left_out_and_said():
+    evidence = changed(("diagnostics", "train_test_gap"), None)
+    assert judge(**evidence)["fit"] is False
+    verdict = judge(**evidence, without={"train_test_gap": "nobody knows"})
+    assert "train_test_gap" not in outcome(verdict)
+    assert verdict["fit"] is True
+    assert verdict["notes"] == ["The gate train_test_gap was not asked: nobody knows."]
+
+
+def test_a_direction_known_too_well_is_an_alarm():
+    path = ("metrics", "model", "pooled", "direction_auc", "value")
+    verdict = judge(**changed(path, 0.86))
+    assert any("up against down" in alarm for alarm in verdict["alarms"])
+    assert verdict["fit"] is False
 
 
 def test_every_seed_must_beat_the_prior():

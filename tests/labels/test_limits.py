@@ -21,7 +21,6 @@ from walkforge.labels import KINDS, LabelRule, Limits, class_names, fit_limits
         ("threshold_frac", 1.2, "labels.threshold_frac is 1.2; .*0.012 is 1.2 %"),
         ("threshold_frac", float("nan"), "labels.threshold_frac is nan"),
         ("volatility_multiple", 0.0, "labels.volatility_multiple is 0.0; it must be positive"),
-        ("slippage_ticks", -1.0, "labels.slippage_ticks is -1.0; it must be at least 0"),
     ],
 )
 def test_an_impossible_rule_is_refused_by_name(field, value, message):

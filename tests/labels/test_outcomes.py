@@ -13,11 +13,10 @@ from walkforge.labels import KINDS, NEVER, LabelRule, class_names, fit_limits, o
 from walkforge.market import Bars
 
 BARS = random_bars(600, seed=8, volatility_frac=0.004, holes_at=(200, 203, 450))
-TICK = 0.01
 
 
-def _outcomes(bars: Bars, rule: LabelRule):
-    return outcomes(bars, rule, tick_size=TICK)
+def _outcomes(bars: Bars, rule: LabelRule, slippage: float = 0.01):
+    return outcomes(bars, rule, slippage_price=slippage)
 
 
 def _rule(kind: str, **fields) -> LabelRule:
@@ -108,6 +107,18 @@ def test_a_segment_shorter_than_the_horizon_has_no_labels(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_first_segment_shorter_than_the_horizon_has_no_labels_and_spoils_no_later_ones(kind):
+    rule = _rule(kind, horizon_bars=30, bracket=Bracket(max_hold_bars=30))
+    whole = random_bars(150, holes_at=(12, 13))
+    found = _outcomes(whole, rule)
+    assert not found.valid[:13].any()
+    later = _outcomes(whole.take(slice(13, 150)), rule)
+    assert later.valid.sum() > 80
+    np.testing.assert_array_equal(found.score[13:], later.score)
+    np.testing.assert_array_equal(found.resolved_at[13:], later.resolved_at)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=10, deadline=None)
 @given(cut=st.integers(60, 599), seed=st.integers(0, 99))
 def test_poisoned_bars_change_no_label_that_was_resolved_before_them(kind, cut, seed):
@@ -148,16 +159,17 @@ def test_cutting_the_bars_off_keeps_every_label_whose_future_is_left(kind):
 BARRIER = LabelRule(
     kind="triple_barrier",
     bracket=Bracket(stop_atr=1.0, target_atr=2.0, max_hold_bars=3, atr_bars=1),
-    slippage_ticks=0.0,
 )
 CALM = "100 101 99 100 \n" * 2
 FLAT = "100 101 99 100 \n"
 
 
-def _second_bar(drawing: str, rule: LabelRule = BARRIER) -> tuple[float, int]:
+def _second_bar(
+    drawing: str, rule: LabelRule = BARRIER, slippage: float = 0.0
+) -> tuple[float, int]:
     """Return the score of bar 1, and the bar that settles it (-1 for none)."""
     bars = bars_from(drawing)
-    found = _outcomes(bars, rule)
+    found = _outcomes(bars, rule, slippage)
     settled = np.flatnonzero(bars.closes_at == found.resolved_at[1])
     return float(found.score[1]), int(settled[0]) if len(settled) else -1
 
@@ -187,7 +199,6 @@ def test_a_target_after_the_stop_does_not_count():
 NEAR_TARGETS = LabelRule(
     kind="triple_barrier",
     bracket=Bracket(stop_atr=2.0, target_atr=1.0, max_hold_bars=3, atr_bars=1),
-    slippage_ticks=0.0,
 )
 
 
@@ -209,27 +220,26 @@ def test_without_room_for_a_full_hold_there_is_no_label_even_for_a_quick_winner(
 
 
 def test_slippage_moves_the_levels_with_the_fill():
-    rule = LabelRule(kind="triple_barrier", bracket=BARRIER.bracket, slippage_ticks=50.0)
     drawing = CALM + FLAT + "100 104.2 99 104 \n" + FLAT * 2  # the fill is 100.5, the target 104.5
     assert _second_bar(drawing) == (1.0, 3)
-    assert _second_bar(drawing, rule)[0] == 0.0
+    assert _second_bar(drawing, slippage=0.5)[0] == 0.0
 
 
 def test_a_tick_read_off_the_prices_reads_those_before_the_first_label():
     bars = random_bars(300, seed=1, symbol="UNHEARD")
-    rule = LabelRule(kind="triple_barrier", bracket=Bracket(max_hold_bars=5), slippage_ticks=50.0)
+    rule = LabelRule(kind="triple_barrier", bracket=Bracket(max_hold_bars=5))
     whole, part = outcomes(bars, rule), outcomes(bars.take(slice(0, 60)), rule)
     np.testing.assert_array_equal(part.score[:50], whole.score[:50])
     assert whole.valid.sum() > 250
-    # 50 ticks of 1/10 000 of the price stand in for what the bars' own decimals do not show.
-    found = outcomes(bars, rule, tick_size=0.01)
+    # 1/10 000 of the price stands in for what the bars' own decimals do not show.
+    found = outcomes(bars, rule, slippage_price=0.01)
     np.testing.assert_array_equal(found.score, whole.score)
 
 
 def test_the_tick_of_a_known_symbol_is_the_instruments():
     bars = random_bars(200, seed=1, symbol="BTCUSDT")
     rule = LabelRule(kind="triple_barrier", bracket=Bracket(max_hold_bars=5))
-    given, known = outcomes(bars, rule, tick_size=0.1), outcomes(bars, rule)
+    given, known = outcomes(bars, rule, slippage_price=0.1), outcomes(bars, rule)
     np.testing.assert_array_equal(known.score, given.score)
 
 
@@ -241,14 +251,14 @@ def test_the_tick_of_a_known_symbol_is_the_instruments():
 )
 def test_the_barrier_is_the_exit_of_a_single_intention_at_that_bar(stop, target, hold):
     bracket = Bracket(stop_atr=stop, target_atr=target, max_hold_bars=hold)
-    found = _outcomes(BARS, LabelRule(kind="triple_barrier", bracket=bracket, slippage_ticks=2.0))
+    found = _outcomes(BARS, LabelRule(kind="triple_barrier", bracket=bracket), slippage=0.02)
     tape = make_tape(BARS, bracket.atr_bars)
     none = np.array([np.nan])
     for row in np.flatnonzero(found.valid)[::7]:
         exits = {}
         for side in (1, -1):
             alone = Decisions(row=[row], side=[side], size=[1.0], stop=none, target=none)
-            fills, _ = fill(tape, alone, bracket, slippage_price=2.0 * TICK)
+            fills, _ = fill(tape, alone, bracket, slippage_price=0.02)
             exits[side] = (int(fills.exit_kind[0]) == 2, int(fills.exit_row[0]))
         winners = [side for side in (1, -1) if exits[side][0]]
         if len(winners) == 2:

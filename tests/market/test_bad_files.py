@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from walkforge.base import BarsError, UsageError, WalkforgeError
-from walkforge.market import BarStore, import_bars, read_folder
+from walkforge.market import BarStore, check_bars, import_bars, read_folder
 
 GOOD = (
     "2024-01-01 00:00,100,101,99,100,5",
@@ -289,3 +289,40 @@ def test_dates_alone_are_midnight_utc(write_csv, store):
     import_bars(write_csv(*lines, name="BTCUSDT-1d.csv"), store, venue="test")
     first = store.read("test", "BTCUSDT", "1d").timestamp[0]
     assert first == datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC).timestamp() * 1000
+
+
+@pytest.mark.parametrize("column", ["symbol", "Ticker"])
+def test_a_file_of_several_symbols_is_refused_with_their_names(column, write_csv, store, tmp_path):
+    rows = [f"{row},{name}" for name in ("AAA", "BBB") for row in GOOD]
+    path = write_csv(*rows, header=f"timestamp,open,high,low,close,volume,{column}")
+    words = f"column '{column}' holds 2 symbols (AAA, BBB), expected bars of one; write a file for"
+    assert words in refusal(path, store)
+    parquet = tmp_path / "ETHUSDT-1m.parquet"
+    pl.read_csv(path).write_parquet(parquet)
+    assert words in refusal(parquet, store)
+    with pytest.raises(BarsError, match="holds 2 symbols"):
+        check_bars(pl.read_csv(path))
+
+
+def test_a_file_that_names_its_one_symbol_is_taken(write_csv, store):
+    header = "symbol,timestamp,open,high,low,close,volume"
+    path = write_csv(*(f"BTCUSDT,{row}" for row in GOOD), header=header)
+    assert import_bars(path, store, venue="test")[0].written.rows_new == 4
+    assert store.read("test", "BTCUSDT", "1m").close[0] == 100
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "words"),
+    [(";", "semicolons (';')"), ("\t", "tabs ('\\t')"), ("|", "upright bars ('|')")],
+)
+@pytest.mark.parametrize("header", ["timestamp,open,high,low,close,volume", None])
+def test_another_delimiter_than_a_comma_is_named(delimiter, words, header, write_csv, store):
+    rows = [row.replace(",", delimiter) for row in GOOD]
+    header = header and header.replace(",", delimiter)
+    message = refusal(write_csv(*rows, header=header), store)
+    assert f"line 1 has {words} between its cells, expected commas" in message
+
+
+def test_a_comment_before_the_header_is_refused_as_one(write_csv, store):
+    path = write_csv("timestamp,open,high,low,close,volume", *GOOD, header="# from somewhere, 2024")
+    assert "line 1 is a comment (it begins with '#')" in refusal(path, store)

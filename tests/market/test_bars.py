@@ -7,9 +7,10 @@ import pytest
 
 from drawn import START_MS, bars_from, random_bars
 from walkforge.base import BarsError, UsageError
-from walkforge.market import Bars
+from walkforge.market import Bars, read_folder
 
 DAY_MS = 86_400_000
+FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
 
 
 def daily(stamps_ms: np.ndarray, calendar: str = "auto") -> Bars:
@@ -41,6 +42,44 @@ def test_a_week_away_cuts_a_session_market():
     stamps = weekdays(60)
     bars = daily(np.concatenate([stamps[:10], stamps[15:]]))
     assert bars.segments == [slice(0, 10), slice(10, len(bars))]
+
+
+def test_a_stray_saturday_bar_does_not_make_a_session_market_trade_around_the_clock():
+    days = START_MS + DAY_MS * np.arange(700)
+    stray = np.sort(np.append(weekdays(700), days[5]))  # 1 Saturday of 100
+    assert daily(stray).calendar == "session"
+    assert len(daily(stray).segments) == 1
+    more = np.sort(np.append(weekdays(700), days[[5, 12]]))  # 2 of 100 are no accident
+    assert daily(more).calendar == "24/7"
+
+
+@pytest.mark.parametrize(
+    ("missing", "segments"),
+    [
+        ((8,), 1),  # a Tuesday: a holiday
+        ((7,), 1),  # Monday: a long weekend
+        ((4, 7), 1),  # Friday and Monday, as at Easter
+        ((8, 9), 2),  # Tuesday and Wednesday
+        ((8, 9, 10), 2),  # Tuesday to Thursday
+        ((4, 7, 8), 2),  # six days from bar to bar
+    ],
+)
+def test_a_pause_of_a_session_market_is_a_hole_unless_it_is_a_closing(missing, segments):
+    stamps = weekdays(30)
+    bars = daily(np.setdiff1d(stamps, START_MS + DAY_MS * np.array(missing)), "session")
+    assert len(bars.segments) == segments
+
+
+def test_gold_without_a_tuesday_to_thursday_has_two_segments(shared_data):
+    folder = shared_data / "bars/oanda"
+    bars = read_folder(folder, timeframe="1h", symbols=["XAUUSD"])["XAUUSD"]
+    start = int(np.flatnonzero(np.diff(bars.timestamp) > 2 * DAY_MS)[50]) + 1
+    sunday = int(bars.timestamp[start]) // DAY_MS * DAY_MS
+    weeks = bars.take(slice(start, start + 400))
+    assert len(weeks.segments) == 1
+    cut = (weeks.timestamp >= sunday + 2 * DAY_MS) & (weeks.timestamp < sunday + 5 * DAY_MS)
+    columns = {name: getattr(weeks, name)[~cut] for name in FIELDS}
+    assert len(dataclasses.replace(weeks, **columns).segments) == 2
 
 
 def test_a_coin_that_trades_on_saturdays_is_cut_at_every_missing_day():

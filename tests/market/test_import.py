@@ -187,6 +187,32 @@ def test_weeks_of_a_stock_in_single_files_join_as_a_session_market(write_csv, tm
     assert report.written.holes == 0
 
 
+def test_a_calendar_that_was_named_is_kept_through_several_files_and_later_imports(
+    write_csv, tmp_path, store
+):
+    def week(first: int, name: str) -> None:
+        days = [f"2024-01-{day:02},100,101,99,100,5" for day in range(first, first + 6)]
+        write_csv(*days, name=name)  # Monday to Saturday: told by itself, 24/7
+
+    for first in (1, 8, 15):
+        week(first, f"weeks/ACME-1d-{first:02}.csv")
+    import_bars(tmp_path / "weeks", store, venue="test")
+    assert store.read("test", "ACME", "1d").calendar == "24/7"
+    import_bars(tmp_path / "weeks", store, venue="test", calendar="session")
+    bars = store.read("test", "ACME", "1d")
+    assert (bars.calendar, len(bars.segments)) == ("session", 1)
+    week(22, "ACME-1d-22.csv")
+    report = import_bars(tmp_path / "ACME-1d-22.csv", store, venue="test")[0]
+    assert store.read("test", "ACME", "1d").calendar == "session"
+    assert (report.written.rows_new, report.written.holes) == (6, 0)
+
+
+def test_a_named_calendar_goes_before_that_of_another_store(tmp_path, store):
+    there = BarStore(tmp_path / "there").write(random_bars(40)).path
+    import_bars(there, store, venue="test", calendar="session")
+    assert store.read("test", "RANDOM", "1m").calendar == "session"
+
+
 def test_the_real_spot_files_agree_with_the_stored_bars(shared_data, store):
     report = import_bars(shared_data / "raw/binance_spot", store, venue="binance")[0]
     assert report.written.rows_total == report.written.rows_new == 1440

@@ -91,7 +91,11 @@ def flat(*closes: float):
         ((0.00001234, 0.000015, 0.0000201), 1e-8),
         # Prices that went through float32, as those of Yahoo did.
         ((2207.540039, 2233.570068, 1228.099976), 0.01),
-        ((60_000.12, 61_234.56, 59_999.99), 0.01),
+        ((600.12, 612.34, 599.99), 0.01),
+        # Decimals finer than 1/100 000 of the price are no tick.
+        ((60_000.12, 61_234.56, 59_999.99), 0.1),
+        ((2_286.41015625, 2_300.12345678, 2_286.40999999), 0.01),
+        ((1.12345, 1.12347, 1.1), 1e-5),
     ],
 )
 def test_an_unknown_tick_is_inferred_from_the_decimals(closes, tick):
@@ -106,10 +110,36 @@ def test_prices_without_a_grid_get_a_ten_thousandth_of_their_size():
     assert instrument_of("drawn", "RANDOM", bars).tick_size == 0.001
 
 
-def test_an_inferred_lot_costs_between_a_tenth_and_one():
+def test_a_few_odd_prices_do_not_make_the_tick_finer():
+    cents = [50 + cent / 100 for cent in range(96)]
+    assert (
+        instrument_of("v", "S", flat(*cents, 50.1234, 50.4321, 51.777, 52.3333)).tick_size == 0.01
+    )
+    many = [price + 0.001 for price in cents[:10]]
+    assert instrument_of("v", "S", flat(*cents, *many)).tick_size == 0.001
+
+
+def test_nothing_is_known_of_lots_and_minimums_of_an_unknown_symbol_so_there_are_none():
     for price in (0.02, 1.5, 99.0, 60_000.0):
-        step = instrument_of("venue", "UNKNOWN", flat(price, price)).lot_step
-        assert 0.1 <= step * price <= 1
+        instrument = instrument_of("venue", "UNKNOWN", flat(price, price))
+        assert (instrument.lot_step, instrument.min_notional) == (1e-8, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("place", "timeframe", "tick"),
+    [
+        ("sp500/ABBV", "1d", 0.01),
+        ("sp500/AAL", "1d", 0.01),
+        ("oanda/XAUUSD", "1h", 0.01),
+        ("coinmarketcap/BTCUSD", "1d", 0.01),
+        ("index/SP500", "1d", 0.01),
+    ],
+)
+def test_real_symbols_have_the_tick_they_are_quoted_in(shared_data, place, timeframe, tick):
+    venue, symbol = place.split("/")
+    folder = shared_data / "bars" / venue
+    bars = read_folder(folder, timeframe=timeframe, symbols=[symbol])[symbol]
+    assert instrument_of(venue, symbol, bars).tick_size == tick
 
 
 def test_the_real_coins_lie_on_their_inferred_ticks(shared_data):

@@ -9,7 +9,7 @@ from walkforge.base import BundleError
 from walkforge.registry import read_bundle, write_bundle
 
 KEYS = ("model", "features", "feature_set", "window_bars", "scaler", "calibrator", "label",
-        "classes", "symbols", "timeframe", "trained")  # fmt: skip
+        "classes", "symbols", "timeframe", "calendar", "trained")  # fmt: skip
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import json
 import pytest
 
 from walkforge import study
+from walkforge.market import BarStore
 
 STUDY = {
     "name": "markets",
@@ -52,10 +53,14 @@ STUDY = {
 
 def _verdict(kind: str, out):
     plain = json.loads(json.dumps(STUDY))
-    plain["data"]["simulated"] = {"kind": kind, "n_bars": 9000, "seed": 11, "edge": 1.0}
+    plain["data"]["simulated"] = {"kind": kind, "n_bars": 9000, "seed": 11, "edge": 0.8}
     folder = study.run(study.from_plain(plain, "test"), out)
     verdict = json.loads((folder / "verdict.json").read_text())
-    return verdict, {gate["name"]: gate for gate in verdict["gates"]}
+    return verdict, _by_name(verdict)
+
+
+def _by_name(verdict):
+    return {gate["name"]: gate for gate in verdict["gates"]}
 
 
 @pytest.mark.slow
@@ -71,3 +76,24 @@ def test_the_same_market_with_a_strong_planted_edge_lets_the_model_out_but_not_u
     assert verdict["fit"] is True, [g["reason"] for g in gates.values() if not g["passed"]]
     assert verdict["promotable"] is False
     assert verdict["alarms"] == []
+    _assert_fit_as_somebody_elses(tmp_path)
+
+
+def _assert_fit_as_somebody_elses(tmp_path):
+    """The same predictions are fit too when they come as a table from elsewhere."""
+    plan = study.load(tmp_path / "planted" / "study.yaml")
+    bars = study.read_bars(plan)["SIM"]
+    BarStore(tmp_path / "store").write(bars)
+    settings = plan.backtest
+    _, verdict = study.judge_predictions(
+        tmp_path / "planted" / "predictions.parquet",
+        tmp_path / "store" / bars.venue,
+        out=tmp_path / "judged",
+        overrides=[
+            f"backtest.size_capital_frac={settings.size_capital_frac}",
+            "backtest.bracket={stop_atr: 3.0, target_atr: 4.0, max_hold_bars: 1}",
+        ],
+    )
+    assert verdict["fit"] is True, [g["reason"] for g in verdict["gates"] if not g["passed"]]
+    assert verdict["promotable"] is False
+    assert any("train_test_gap was not asked" in note for note in verdict["notes"])

@@ -4,8 +4,6 @@ DESIGN of the test: the same study learns twice, on clean bars and on bars of wh
 after a slice's end is replaced by noise. Stamps stay, so the folds stay.
 """
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -15,6 +13,7 @@ from walkforge.base import parse_utc_ms
 from walkforge.study import Silent
 from walkforge.study._learn import Learning
 from walkforge.study._prepare import prepare
+from walkforge.training import BASELINES
 
 MINUTE_MS = 60_000
 RULES = {
@@ -100,6 +99,36 @@ def test_the_calibrator_learns_nothing_after_calibration(kind):
     assert np.isfinite(predictions["p_up"].to_numpy()).all()
 
 
+def test_run_baselines_learn_nothing_after_validation_and_calibrate_on_calibration():
+    study, bars = small_study(), small_bars()
+    clean_world = prepare(bars, study)
+    clean = Learning(study, clean_world, Silent())
+    dirty_bars = _poison_after(bars, clean_world, "calibration")
+    dirty = Learning(study, prepare(dirty_bars, study), Silent())
+    for before, after in zip(clean.prepared.parts, dirty.prepared.parts, strict=True):
+        if before.fold.index > 0:
+            continue
+        rows = before.rows.calibration
+        for name, baseline in BASELINES.items():
+            asked = [
+                baseline(one._baseline_rows(part, rows))
+                for one, part in ((clean, before), (dirty, after))
+            ]
+            np.testing.assert_array_equal(*asked, err_msg=name)
+
+
+def test_later_folds_learn_nothing_from_after_their_own_slices():
+    study, bars = small_study(), small_bars()
+    clean, _ = _learned(bars, study)
+    poisoned = _poison_after(bars, prepare(bars, study), "calibration", fold=1)
+    dirty, _ = _learned(poisoned, study)
+    for before, after in zip(clean, dirty, strict=True):
+        assert before.part.limits == after.part.limits
+        assert before.calibrator.as_dict() == after.calibrator.as_dict()
+        for name, tensor in before.trained.state.items():
+            assert tensor.equal(after.trained.state[name]), name
+
+
 def test_the_poison_would_be_noticed():
     """Guard of the guard: the same noise one slice earlier changes everything that was learned."""
     study, bars = small_study(), small_bars()
@@ -134,4 +163,3 @@ def test_gaps_are_never_crossed_by_a_window_or_a_label():
     usable = np.flatnonzero(data.usable)
     assert not ((usable >= hole - 3) & (usable < hole + look_back - 1 + 3)).any()
     assert ((usable >= hole - 40) & (usable < hole - 3)).sum() == 37
-    assert dataclasses.is_dataclass(data)

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from study_runs import small_bars, small_study
-from walkforge import market, runtime, study
-from walkforge.base import RunError, parse_utc_ms
+from walkforge import runtime, study
+from walkforge.base import FoldError, RunError, StudyError, parse_utc_ms
 from walkforge.registry import read_bundle
 
 FILES = [
@@ -152,6 +152,35 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(watcher, small_run, tmp_
     assert [line["epoch"] for line in log] == [1, 2, 3]
 
 
+def test_a_run_does_not_go_on_with_another_study(small_run, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run, copy)
+    path = copy / "study.yaml"
+    path.write_text(path.read_text().replace("horizon_bars: 3", "horizon_bars: 4"))
+    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: small_bars())
+    with pytest.raises(RunError, match=r"study\.yaml has changed since the run began"):
+        study.resume(copy)
+
+
+def test_bars_of_another_timeframe_than_the_studys_are_refused(tmp_path):
+    with pytest.raises(StudyError, match=r"the bars are of 1m, the study's data.timeframe is 5m"):
+        study.run(small_study("data.timeframe=5m"), tmp_path / "out", bars=small_bars())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_calibration_slice_too_small_for_its_calibrator_is_refused_before_training(tmp_path):
+    with pytest.raises(FoldError, match=r"calibration rows .* expected at least 200"):
+        study.run(small_study("judge.calibration=isotonic"), tmp_path / "out", bars=small_bars())
+    assert not (tmp_path / "out").exists()
+
+
+def test_symbols_whose_bundles_would_share_a_name_are_refused(tmp_path):
+    bars = small_bars()
+    twins = {"A/B": bars["AAA"], "A_B": bars["BBB"]}
+    with pytest.raises(StudyError, match=r"A/B and A_B would share the name 'A_B'"):
+        study.run(small_study(), tmp_path / "out", bars=twins)
+
+
 def test_a_run_does_not_go_on_with_other_bars(small_run, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(small_run, copy)
@@ -177,10 +206,10 @@ def test_judging_again_by_another_profile_rewrites_the_verdict(small_run, tmp_pa
     shutil.copytree(small_run, copy)
     assert study.judge(copy, "v8")["profile"] == "v8"
     assert _json(copy, "verdict.json")["profile"] == "v8"
+    assert "class shares" in (copy / "report.html").read_text().lower()
     assert study.judge(copy) == _json(small_run, "verdict.json")
 
 
 def test_several_symbols_and_seeds_train_as_one_pack(small_run):
     first = json.loads((small_run / "training_log.jsonl").read_text().splitlines()[0])
     assert len(first["members"]) == 2 * 2 * 2
-    assert market.PROVENANCES

@@ -19,6 +19,7 @@ from walkforge.execution import (
     fill,
     order_sizes,
     sizes_for_notional,
+    slipped,
 )
 from walkforge.market import Instrument
 
@@ -135,15 +136,15 @@ def buy_and_hold(market: Market, *, costs: Costs, size: OrderSize) -> Ledger:
     first = np.arange(rows.start, min(rows.start + 1, rows.stop - 1))
     contracts = size.contracts(first, market)
     first, contracts = first[contracts > 0], contracts[contracts > 0]
-    n = len(first)
+    n, last_close = len(first), market.tape.close[rows.stop - 1]
     slippage = costs.slippage_ticks * market.instrument.tick_size
     fills = Fills(
         decision=np.arange(n),
         side=np.ones(n, np.int8),
         entry_row=first + 1,
-        entry_price=market.tape.open[first + 1] + slippage,
+        entry_price=slipped(market.tape.open[first + 1], 1, slippage_price=slippage),
         exit_row=np.full(n, rows.stop - 1),
-        exit_price=np.full(n, market.tape.close[rows.stop - 1] - slippage),
+        exit_price=slipped(np.full(n, last_close), -1, slippage_price=slippage),
         exit_kind=np.full(n, EXIT_KINDS.index("segment_end"), np.int8),
         at_open=np.zeros(n, np.bool_),
         stop=np.full(n, np.nan),

@@ -14,6 +14,8 @@ from walkforge.market import Bars, Instrument, instrument_of
 from ._ledger import Market
 from ._statistics import DAY_MS
 
+_LONGEST_CLOSING_DAYS = 5  # what market calls a closing; a hole says nothing about a year
+
 
 def make_markets(
     checked: pl.DataFrame,
@@ -63,10 +65,19 @@ def _window(checked: pl.DataFrame, bars: Mapping[str, Bars], bracket: Bracket) -
 
 
 def periods_per_year(markets: Sequence[Market]) -> float:
-    """Return how many of the returns make a year: days, or bars where these are longer."""
-    bars = markets[0].tape.bars
-    step_ms = timeframe_ms(bars.timeframe)
+    """Return how many of the returns make a year: days, or bars where these are longer.
+
+    365 days where any symbol trades around the clock. In session markets they are counted: 365
+    over the mean distance between two UTC days with a bar of any symbol, in all the bars that
+    are there and not in the window alone, pauses above 5 days left out. Stocks have about 252,
+    currencies, which open on Sunday evening in UTC, about 310. 252 where nothing can be counted.
+    """
+    bars = [market.tape.bars for market in markets]
+    step_ms = timeframe_ms(bars[0].timeframe)
     if step_ms > DAY_MS:
         return 365.0 * DAY_MS / step_ms
-    always = any(market.tape.bars.calendar == "24/7" for market in markets)
-    return 365.0 if always else 252.0
+    if any(one.calendar == "24/7" for one in bars):
+        return 365.0
+    apart = np.diff(np.unique(np.concatenate([one.timestamp // DAY_MS for one in bars])))
+    apart = apart[apart <= _LONGEST_CLOSING_DAYS]
+    return 365.0 / float(apart.mean()) if len(apart) else 252.0

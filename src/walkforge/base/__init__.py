@@ -19,7 +19,7 @@ from ._errors import (
     UsageError,
     WalkforgeError,
 )
-from ._files import atomic_path, read_json, write_json, write_text
+from ._files import atomic_path, json_text, read_json, write_json, write_text
 from ._measure import Measure
 from ._names import nearest, one_of
 from ._seeds import derive_seed
@@ -55,6 +55,7 @@ __all__ = [
     "digest_of_arrays",
     "digest_of_file",
     "digest_of_json",
+    "json_text",
     "nearest",
     "one_of",
     "parse_utc_ms",

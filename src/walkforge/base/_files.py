@@ -35,7 +35,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write plain data as indented JSON, atomically; numbers that are not finite become null."""
-    write_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return plain data as strict JSON; numbers that are not finite become null."""
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:

@@ -4,6 +4,12 @@ A calibrator is fitted on the calibration slice of one fold and applied to later
 sees another row, and one row comes out the same alone as among a million.
 """
 
-from ._calibrators import KINDS, Calibrator, calibrator_from_dict, fit_calibrator
+from ._calibrators import (
+    KINDS,
+    Calibrator,
+    calibrator_from_dict,
+    fit_calibrator,
+    least_rows,
+)
 
-__all__ = ["KINDS", "Calibrator", "calibrator_from_dict", "fit_calibrator"]
+__all__ = ["KINDS", "Calibrator", "calibrator_from_dict", "fit_calibrator", "least_rows"]

@@ -58,6 +58,11 @@ KINDS = tuple(_KINDS)
 """Names that `fit_calibrator` knows."""
 
 
+def least_rows(kind: str) -> int:
+    """Return how many rows a calibration slice must have for this kind."""
+    return _KINDS[one_of("calibration", kind, _KINDS)].min_rows
+
+
 def fit_calibrator(
     kind: str, logits: Float[np.ndarray, "rows classes"], labels: Integer[np.ndarray, " rows"]
 ) -> Calibrator:

@@ -75,7 +75,6 @@ class LiveWatcher:
             transient=True,
         )
         self._task = self._progress.add_task("", total=None, words="")
-        self._epochs = 1
         self._stage = ""
 
     def __enter__(self) -> "LiveWatcher":
@@ -101,13 +100,11 @@ class LiveWatcher:
         self._progress.update(self._task, total=total, completed=done, words=what)
 
     def step(self, epoch: int, step: int, n_steps: int) -> None:
-        """Move the bar within an epoch."""
-        done = (epoch - 1) * n_steps + step
-        self._progress.update(self._task, total=self._epochs * n_steps, completed=done)
+        """Move the bar, which goes once from left to right in every epoch."""
+        self._progress.update(self._task, total=n_steps, completed=step)
 
     def epoch(self, report: dict[str, Any]) -> None:
         """Show the losses of an epoch beside the bar."""
-        self._epochs = report["epochs"]
         self._progress.update(self._task, words=epoch_line(report))
 
 

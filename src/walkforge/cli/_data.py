@@ -1,6 +1,5 @@
 """`data import`, `data list`, `data check` and `data repair`."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,8 +116,10 @@ def repair(
 
 
 def _print_reports(reports: list[Any], as_json: bool, *, with_findings: bool = False) -> None:
+    from walkforge.base import json_text
+
     if as_json:
-        print(json.dumps([report.as_dict() for report in reports], indent=2))
+        print(json_text([report.as_dict() for report in reports], indent=2))
         return
     for report in reports:
         print(report.summary())

@@ -1,6 +1,5 @@
 """`judge`, `backtest` and `report`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,9 @@ import typer
 from ._options import JsonOption, SetOption
 
 RunArgument = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder.")]
-BarsOption = Annotated[Path | None, typer.Option(help="Folder of one venue, or a file of bars.")]
+BarsOption = Annotated[
+    Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,24 +37,26 @@ def judge(
     """Judge a run's measures again, or anybody's predictions from their start.
 
     A table of predictions has the columns timestamp (the bar's opening time), symbol, label and
-    p_down, p_hold, p_up; fold, seed, timeframe and resolved_at where there are any.
+    p_down, p_hold, p_up; fold, seed and timeframe where there are any. When a label was known
+    stands in resolved_at, or follows from --set labels.horizon_bars=N.
     """
     from walkforge import study
-    from walkforge.base import UsageError
+    from walkforge.base import UsageError, json_text
 
     from ._words import print_run, print_verdict
 
     if (folder is None) == (predictions is None):
         raise UsageError("name either a RUN folder, or --predictions FILE with --bars FOLDER")
     if folder is not None:
+        _refuse_with_run(bars=bars, out=out, set=overrides)
         verdict = study.judge(folder, profile)
-        print(json.dumps(verdict, indent=2)) if as_json else print_verdict(verdict)
+        print(json_text(verdict, indent=2)) if as_json else print_verdict(verdict)
     else:
         assert predictions is not None
         if bars is None:
             raise UsageError("--predictions needs --bars FOLDER, the bars they were made on")
         made, verdict = study.judge_predictions(
-            predictions, bars, out=out, profile=profile or "default", overrides=overrides or []
+            predictions, bars, out=out, profile=profile, overrides=overrides or []
         )
         print_run(made, verdict, as_json=as_json)
     if strict and not verdict["fit"]:
@@ -78,13 +81,14 @@ def backtest(
     `--set` takes the keys of a study's backtest section: --set costs.fee_frac=0.0005.
     """
     from walkforge import study
-    from walkforge.base import UsageError
+    from walkforge.base import UsageError, json_text
 
     from ._backtest_words import print_backtest
 
     if (folder is None) == (intentions is None):
         raise UsageError("name either a RUN folder, or --intentions FILE with --bars FOLDER")
     if folder is not None:
+        _refuse_with_run(bars=bars, out=out, timeframe=timeframe)
         summary = study.backtest_again(folder, overrides or [])
     else:
         assert intentions is not None
@@ -93,9 +97,18 @@ def backtest(
         summary = study.backtest_intentions(
             intentions, bars, timeframe=timeframe, out=out, overrides=overrides or []
         )
-    print(json.dumps(summary, indent=2)) if as_json else print_backtest(summary)
+    print(json_text(summary, indent=2)) if as_json else print_backtest(summary)
     if out is not None and not as_json:
         print(out)
+
+
+def _refuse_with_run(**options: object) -> None:
+    """Refuse options that say nothing about a run, which has its own bars and settings."""
+    from walkforge.base import UsageError
+
+    given = [f"--{name}" for name, value in options.items() if value]
+    if given:
+        raise UsageError(f"{', '.join(given)} cannot be used with a RUN folder")
 
 
 def report(

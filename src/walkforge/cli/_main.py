@@ -51,12 +51,18 @@ def main() -> None:
             raise
         print(f"walkforge: error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("walkforge: interrupted", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # Ctrl-C, which the library turns into a silent exit
+            print("walkforge: interrupted", file=sys.stderr)
+        raise
     except BrokenPipeError:
         # The reader of our output has gone, as in `walkforge ... | head`.
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        print(f"walkforge: error: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
     except Exception as error:
         if debug:

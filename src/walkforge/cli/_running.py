@@ -33,10 +33,7 @@ def run(
     """
     from walkforge import study
 
-    words = list(overrides or [])
-    if bars is not None:
-        words = [f"data.bars={bars}", "data.source=folder", *words]
-    plan = study.load(study_source, words)
+    plan = study.load(study_source, overrides or [], bars=bars)
     folder = out or study.default_folder(plan.name)
     _watched(folder, as_json, lambda watcher: study.run(plan, folder, watcher=watcher))
 

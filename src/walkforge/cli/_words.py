@@ -1,14 +1,15 @@
 """A verdict as a person reads it in a terminal."""
 
-import json
 from pathlib import Path
 from typing import Any
+
+from walkforge.base import json_text
 
 
 def print_run(folder: Path, verdict: dict[str, Any], *, as_json: bool) -> None:
     """Print the verdict, where the report lies, and last the folder's path."""
     if as_json:
-        print(json.dumps({"run": str(folder), **verdict}, indent=2))
+        print(json_text({"run": str(folder), **verdict}, indent=2))
         return
     print_verdict(verdict)
     print(f"report: {folder / 'report.html'}")

@@ -69,8 +69,7 @@ def plan_blocks(rows: Rows, loss: FloatArray) -> BlockPlan:
     """
     times, position = np.unique(rows.time_ms, return_inverse=True)
     per_time = np.bincount(position, loss) / np.bincount(position)
-    spacing_ms = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    label_span = max(0, int(rows.span_ms.max())) / spacing_ms
+    label_span = _label_span_times(rows, times, position)
     memory = _memory_times(per_time)
     from_memory = min(2.0 * memory, len(times) / BLOCKS_DESPITE_MEMORY)
     length = max(2.0 * label_span, from_memory, len(times) / MOST_BLOCKS, 1.0)
@@ -80,6 +79,17 @@ def plan_blocks(rows: Rows, loss: FloatArray) -> BlockPlan:
         label_span_times=label_span,
         memory_times=memory,
     )
+
+
+def _label_span_times(rows: Rows, times: IntArray, position: IntArray) -> float:
+    """Return how many later decisions the longest label overlaps with.
+
+    Counted in decisions, not by the clock: a night, a weekend or a hole in which nothing is
+    decided makes no label longer. A row's time is its bar's opening, one step before its decision.
+    """
+    resolved_ms = rows.time_ms + np.maximum(rows.span_ms, 0)
+    later = np.searchsorted(times, resolved_ms) - position - 1
+    return float(max(0, later.max()))
 
 
 def _memory_times(per_time: FloatArray) -> float:

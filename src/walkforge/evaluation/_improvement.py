@@ -18,6 +18,8 @@ from ._rows import Rows, new_keys, place_of
 from ._scores import log_losses, mean_over_classes
 from ._tally import grid_sums, top_class
 
+# Quarters of the tested time: where there is one fold only, stability is asked of them.
+_PERIODS = 4
 _UNITS = {"log_loss": "nats", "accuracy": "fraction", "balanced_accuracy": "fraction"}
 
 
@@ -47,7 +49,8 @@ def improvement(
 
     The losses of a decision are averaged over the model's seeds, then set against the
     baseline's. Each gain has a paired block-bootstrap interval, and plain values `by_fold`,
-    `by_symbol` and `by_seed`. Decisions with a probability that is not finite are left out.
+    `by_period` (quarters of the tested time), `by_symbol` and `by_seed`.
+    Decisions with a probability that is not finite are left out.
     """
     decision = _match(model, baseline, name)
     per_row, per_decision = _pairs(model, baseline, decision)
@@ -57,7 +60,9 @@ def improvement(
     n_classes, n = model.n_classes, int(finite.sum())
     per_block = kept.sums(block, len(blocks), n_classes)
     drawn = _gains(resample(per_block, n_resamples=n_resamples, seed=seed))
+    period = plan.block_of(baseline.time_ms[finite]) * _PERIODS // plan.n_blocks
     apart = {
+        "by_period": _apart(kept, period, n_classes),
         "by_fold": _apart(kept, baseline.fold[finite], n_classes),
         "by_symbol": _named(_apart(kept, baseline.symbol[finite], n_classes), model.symbols),
         "by_seed": _apart(rows, model.seed[finite_rows], n_classes),

@@ -12,6 +12,7 @@ from ._fills import (
     bracket_outcomes,
     fill,
     fill_at_random,
+    slipped,
 )
 from ._sizing import order_sizes, sizes_for_notional
 from ._tape import Tape, make_tape
@@ -33,4 +34,5 @@ __all__ = [
     "make_tape",
     "order_sizes",
     "sizes_for_notional",
+    "slipped",
 ]

@@ -30,7 +30,8 @@ class Costs:
     fee_frac: float = 0.00018
     """Fraction of the notional of each fill, so it is paid twice a trade."""
     slippage_ticks: float = 1.0
-    """How far a market fill (entry, stop, time-out, segment end) is worse than its price."""
+    """How far a market fill (entry, stop, time-out, segment end) is worse than its price; never
+    more than 1 % of that price."""
 
     def __post_init__(self) -> None:
         _refuse("fee_frac", self.fee_frac, at_least=0.0, below=1.0)

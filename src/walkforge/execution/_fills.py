@@ -102,11 +102,12 @@ def fill(
 
     One position at a time: a decision counts only where the symbol is flat at that close. A
     position that leaves in or at the close of bar t is flat at the close of t; one that leaves
-    at the open of t + 1 is not. `slippage_price` is in quote currency.
+    at the open of t + 1 is not. `slippage_price` is in quote currency; it counts for at most 1 %
+    of a fill's price, so that no fill is at zero or less.
     """
     from ._kernels import fill_decisions
 
-    _refuse_slippage(tape, slippage_price)
+    _refuse_slippage(tape.bars, slippage_price)
     _refuse_rows_outside(tape, decisions.row)
     status, which, prices, exit_row, kind, at_open = fill_decisions(
         *tape.arrays,
@@ -143,7 +144,7 @@ def fill_at_random(
     """
     from . import _kernels
 
-    _refuse_slippage(tape, slippage_price)
+    _refuse_slippage(tape.bars, slippage_price)
     _refuse_rows_outside(tape, rows)
     entry_row, prices, exit_row, kind, at_open = _kernels.fill_at_random(
         *tape.arrays,
@@ -159,6 +160,16 @@ def fill_at_random(
     return _fills(which, sides[which], entry_row, prices, exit_row, kind, at_open)
 
 
+def slipped(price: FloatArray, side: int, *, slippage_price: float) -> FloatArray:
+    """Return the fills (n,) of orders to buy (`side` +1) or sell (-1) at market at `price` (n,).
+
+    Slippage as in `fill`: `slippage_price`, but at most MOST_SLIPPAGE_FRAC (1 %) of the price.
+    """
+    from ._kernels import MOST_SLIPPAGE_FRAC
+
+    return price + side * np.minimum(slippage_price, MOST_SLIPPAGE_FRAC * price)
+
+
 def bracket_outcomes(bars: Bars, bracket: Bracket, *, slippage_price: float) -> BracketOutcomes:
     """Return how a long and a short decided at each close would end, each as if it were alone.
 
@@ -168,7 +179,7 @@ def bracket_outcomes(bars: Bars, bracket: Bracket, *, slippage_price: float) -> 
     from ._kernels import outcomes_of_every_bar
 
     tape = make_tape(bars, bracket.atr_bars)
-    _refuse_slippage(tape, slippage_price)
+    _refuse_slippage(tape.bars, slippage_price)
     rules = _rules(bracket, slippage_price)
     return BracketOutcomes(
         *(SideOutcomes(*outcomes_of_every_bar(*tape.arrays, side, *rules)) for side in (1, -1))
@@ -207,14 +218,11 @@ def _fills(
     )
 
 
-def _refuse_slippage(tape: Tape, slippage_price: float) -> None:
-    """Refuse slippage that could push a fill to zero or below: the tick cannot be right."""
-    lowest = float(tape.low.min()) if len(tape) else np.inf
-    if not 0.0 <= slippage_price < lowest:
+def _refuse_slippage(bars: Bars, slippage_price: float) -> None:
+    if not 0.0 <= slippage_price < np.inf:
         raise UsageError(
-            f"{tape.bars.name}: slippage of {slippage_price:g} a fill, expected at least 0 and "
-            f"less than the lowest price {lowest:g}; check the instrument's tick and "
-            "slippage_ticks"
+            f"{bars.name}: slippage of {slippage_price:g} a fill, expected a finite price of at "
+            "least 0; check the instrument's tick and slippage_ticks"
         )
 
 

@@ -14,7 +14,8 @@ Order of events in bar `row` for an open position (`side` is +1 long, -1 short):
 5. the bar touches the target: the target (limit);
 6. it is the last bar before a hole or the end: it leaves at the close (market).
 
-Decisions come after all of these, at the close.
+Decisions come after all of these, at the close. A market fill, the entry among them, is worse
+than its price by the slippage, or by MOST_SLIPPAGE_FRAC of the price where that is less.
 """
 
 # Numba reads the types of arguments from the signatures below, not from annotations.
@@ -22,6 +23,10 @@ Decisions come after all of these, at the close.
 
 import numpy as np
 from numba import njit, types
+
+MOST_SLIPPAGE_FRAC = 0.01
+# Of a fill's price. A coin may crash below one tick; no fill may then be at zero or less. It
+# stands here because the cache does not see a constant of another file change.
 
 NONE, STOP, TARGET, TIMEOUT, SEGMENT_END = 0, 1, 2, 3, 4
 ENTERED, NOT_FLAT, LAST_BAR, NO_ATR, BELOW_MINIMUM = 0, 1, 2, 3, 4
@@ -33,6 +38,12 @@ _S = types.Array(types.int8, 1, "C", readonly=True)
 _TAPE = (_F, _F, _F, _F, _F, _I)  # open, high, low, close, atr, last row of the bar's segment
 _RULES = (types.float64, types.float64, types.int64, types.float64)
 # stop_atr, target_atr, max_hold_bars, slippage in quote currency
+
+
+@njit
+def _slipped(price, side, slippage):
+    """Return what an order to buy (`side` +1) or sell (-1) at market gets."""
+    return price + side * min(slippage, MOST_SLIPPAGE_FRAC * price)
 
 
 @njit
@@ -51,17 +62,17 @@ def _leave(open_, high, low, close, last, entry, side, stop, target, max_hold, s
     timeout = entry + max_hold
     for row in range(entry, min(timeout, last + 1)):
         if side * (open_[row] - stop) <= 0.0:
-            return STOP, row, open_[row] - side * slippage, True
+            return STOP, row, _slipped(open_[row], -side, slippage), True
         if side * (open_[row] - target) >= 0.0:
             return TARGET, row, open_[row], True
         worst, best = (low[row], high[row]) if side > 0 else (high[row], low[row])
         if side * (worst - stop) <= 0.0:
-            return STOP, row, stop - side * slippage, False
+            return STOP, row, _slipped(stop, -side, slippage), False
         if side * (best - target) >= 0.0:
             return TARGET, row, target, False
     if timeout <= last:
-        return TIMEOUT, timeout, open_[timeout] - side * slippage, True
-    return SEGMENT_END, last, close[last] - side * slippage, False
+        return TIMEOUT, timeout, _slipped(open_[timeout], -side, slippage), True
+    return SEGMENT_END, last, _slipped(close[last], -side, slippage), False
 
 
 @njit((*_TAPE, types.int64, *_RULES), cache=True)
@@ -77,7 +88,7 @@ def outcomes_of_every_bar(
     for row in range(n):
         if row >= last_row[row] or np.isnan(atr[row]):
             continue
-        price = open_[row + 1] + side * slippage
+        price = _slipped(open_[row + 1], side, slippage)
         stop, target = _levels(price, side, atr[row], np.nan, np.nan, stop_atr, target_atr)
         found = _leave(
             open_, high, low, close, last_row[row], row + 1, side, stop, target, max_hold, slippage
@@ -126,7 +137,7 @@ def fill_decisions(
         elif sizes[index] <= 0.0:
             status[index] = BELOW_MINIMUM
         else:
-            price = open_[row + 1] + side * slippage
+            price = _slipped(open_[row + 1], side, slippage)
             stop, target = _levels(
                 price, side, atr[row], stops[index], targets[index], stop_atr, target_atr
             )
@@ -199,7 +210,7 @@ def fill_at_random(
             at += 1
             continue
         row, side = rows[at], sides[filled]
-        price = open_[row + 1] + side * slippage
+        price = _slipped(open_[row + 1], side, slippage)
         stop, target = _levels(
             price,
             side,

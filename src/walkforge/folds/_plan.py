@@ -9,6 +9,7 @@ validation, calibration, test. Nothing here sees a price.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -64,7 +65,7 @@ class FoldPlan:
     calibration: int = 1
     test: int = 1
     embargo_bars: int = 10
-    """Bars left out at the start of every slice but the first."""
+    """Every slice but the first begins this many bars' time after the slice before it ends."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("ratio", "walk_forward"):
@@ -93,9 +94,10 @@ class FoldPlan:
 
 
 def common_calendar(decided_at: Mapping[str, IntArray]) -> IntArray:
-    """Return the sorted decision moments, of any symbol, in the span that all symbols share.
+    """Return the sorted decision moments, ms UTC, at which every symbol has a row.
 
-    Raises FoldError where there are no rows, or no moment that all symbols span.
+    Slices that are cut on these moments hold rows of every symbol, however their histories and
+    holes differ. Raises FoldError where a symbol has no rows, or where there is no such moment.
     """
     empty = [symbol for symbol, times in decided_at.items() if len(times) == 0]
     if empty or not decided_at:
@@ -103,28 +105,32 @@ def common_calendar(decided_at: Mapping[str, IntArray]) -> IntArray:
             f"{', '.join(empty) or 'no symbol'}: no row has both features and a label; "
             "use more bars or a shorter look-back"
         )
-    start = max(decided_at, key=lambda symbol: int(decided_at[symbol][0]))
-    end = min(decided_at, key=lambda symbol: int(decided_at[symbol][-1]))
-    first, last = decided_at[start][0], decided_at[end][-1]
-    if first > last:
+    shared = reduce(np.intersect1d, decided_at.values())
+    if len(shared) == 0:
+        late = max(decided_at, key=lambda symbol: int(decided_at[symbol][0]))
+        early = min(decided_at, key=lambda symbol: int(decided_at[symbol][-1]))
         raise FoldError(
-            f"{start} begins at {utc_text(int(first))}, after {end} ends at "
-            f"{utc_text(int(last))}: they share no time. Leave one of them out."
+            f"{', '.join(decided_at)} share no decision moment: {late} begins at "
+            f"{utc_text(int(decided_at[late][0]))}, {early} ends at "
+            f"{utc_text(int(decided_at[early][-1]))}. Leave one of them out."
         )
-    moments = np.unique(np.concatenate(list(decided_at.values())))
-    return moments[(moments >= first) & (moments <= last)]
+    return shared
 
 
-def make_folds(calendar: IntArray, plan: FoldPlan) -> list[Fold]:
+def make_folds(
+    calendar: IntArray, plan: FoldPlan, span_ms: tuple[int, int] | None = None
+) -> list[Fold]:
     """Return the folds of `plan` on `calendar` (n,), sorted decision moments in ms UTC.
 
-    Raises FoldError with the arithmetic where they do not fit.
+    `span_ms` is what the bars cover, first opening to last close: a calendar month is whole if the
+    bars cover it, though its first rows may lack features and its last ones a label. Raises
+    FoldError with the arithmetic where the folds do not fit.
     """
     if plan.kind == "ratio":
         return [_ratio_fold(calendar, plan)]
     if plan.unit == "bars":
         return _folds_by_bars(calendar, plan)
-    return _folds_by_months(calendar, plan)
+    return _folds_by_months(calendar, plan, span_ms or (int(calendar[0]), _end_of(calendar)))
 
 
 def _ratio_fold(calendar: IntArray, plan: FoldPlan) -> Fold:
@@ -158,8 +164,8 @@ def _folds_by_bars(calendar: IntArray, plan: FoldPlan) -> list[Fold]:
     return folds
 
 
-def _folds_by_months(calendar: IntArray, plan: FoldPlan) -> list[Fold]:
-    first, end = int(calendar[0]), _end_of(calendar)
+def _folds_by_months(calendar: IntArray, plan: FoldPlan, span_ms: tuple[int, int]) -> list[Fold]:
+    first, end = span_ms
     months = _month_starts(first, end)
     ahead = plan.validation + plan.calibration
     needed = (plan.train or 1) + ahead + plan.count * plan.test

@@ -21,6 +21,10 @@ def _near_perfect(evidence: Evidence) -> str | None:
     majority = max(evidence.true_shares, default=1.0)
     found = {
         "ROC-AUC": (evidence.pooled("roc_auc"), limits.PERFECT_AUC),
+        "ROC-AUC of up against down": (
+            evidence.pooled("direction_auc"),
+            limits.PERFECT_DIRECTION_AUC,
+        ),
         "balanced accuracy": (
             evidence.pooled("balanced_accuracy"),
             limits.PERFECT_BALANCED_ACCURACY,

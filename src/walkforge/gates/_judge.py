@@ -106,18 +106,21 @@ def judge(
     backtest: Mapping[str, Any] | None,
     data_info: Mapping[str, Any] | None,
     profile: str = "default",
+    without: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the verdict of one run, as `verdict.json` holds it.
 
     The arguments are the plain data of the run folder's files of the same names; None where there
-    is no such file, and then every gate that needs it fails as not measured. `fit` says that all
-    gates of the profile passed, `promotable` that the bars are also real ones, with
+    is no such file, and then every gate that needs it fails as not measured. `without` names gates
+    that cannot be asked of this model, each with the reason, which becomes a note. `fit` says that
+    all gates of the profile passed, `promotable` that the bars are also real ones, with
     `not_promotable_because` otherwise. Raises UsageError for an unknown profile.
     """
     chosen = PROFILES[one_of("profile", profile, PROFILES)]
     evidence = Evidence(metrics, diagnostics, backtest, data_info)
     evidence = replace(evidence, alarms=raised_by(evidence))
-    gates = {name: GATES[name] for name in chosen.gates}
+    without = {name: why for name, why in (without or {}).items() if name in chosen.gates}
+    gates = {name: GATES[name] for name in chosen.gates if name not in without}
     if chosen.every_baseline:
         further = {f"beats_{name}": name for name in entries(metrics, "baselines")}
         gates |= {gate: _skill.beats(name) for gate, name in further.items() if gate not in gates}
@@ -131,7 +134,10 @@ def judge(
         "profile": profile,
         "alarms": list(evidence.alarms),
         "gates": findings,
-        "notes": chosen.note(evidence) if chosen.note else [],
+        "notes": [
+            *(f"The gate {name} was not asked: {why}." for name, why in without.items()),
+            *(chosen.note(evidence) if chosen.note else []),
+        ],
     }
 
 

@@ -46,6 +46,9 @@ def class_shares(evidence: Evidence) -> Finding:
     shares = evidence.predicted_shares
     if not shares:
         return not_measured("the shares of the predicted classes", [low, high])
+    if len(shares) != 3:
+        why = f"the plan's limits are for three classes, these are {len(shares)}"
+        return not_measured("the shares of three classes", [low, high], why)
     listed = ", ".join(f"{name} {percent(share)}" for name, share in shares.items())
     return Finding(
         value=shares,
@@ -94,7 +97,8 @@ def conflict(evidence: Evidence) -> list[str]:
     """Return the note on limits that an honest model cannot keep, where it does not keep them."""
     accuracy, confidence = plan_accuracy(evidence), mean_confidence(evidence)
     if (
-        accuracy.value is None
+        len(evidence.predicted_shares) != 3
+        or accuracy.value is None
         or confidence.value is None
         or (accuracy.passed and confidence.passed)
     ):

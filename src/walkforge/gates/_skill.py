@@ -153,25 +153,28 @@ def not_one_class(evidence: Evidence) -> Finding:
 
 
 def stable_over_folds(evidence: Evidence) -> Finding:
-    """Most folds are better than the class prior, and not one fold alone carries all."""
+    """Most folds are better than the class prior, and not one fold alone carries all.
+
+    A run with one fold is asked the same of the quarters of its tested time.
+    """
     limit = limits.LEAST_GOOD_FOLDS_SHARE
-    folds = _parts(evidence, "by_fold")
-    if not folds:
-        return not_measured("the log loss saved against the prior per fold", limit)
-    if len(folds) < limits.LEAST_FOLDS:
-        return not_measured("stability over folds", limit, "one fold only; use walk_forward")
-    share = sum(saved > 0 for saved, _ in folds.values()) / len(folds)
-    best = max(folds, key=lambda fold: folds[fold][0] * folds[fold][1])
-    others = [part for fold, part in folds.items() if fold != best]
+    parts, name = _parts(evidence, "by_fold"), "folds"
+    if len(parts) == 1:
+        parts, name = _parts(evidence, "by_period"), "quarters of the tested time"
+    if len(parts) < limits.LEAST_FOLDS:
+        return not_measured("the log loss saved against the prior per fold or quarter", limit)
+    n_good = sum(saved > 0 for saved, _ in parts.values())
+    best = max(parts, key=lambda part: parts[part][0] * parts[part][1])
+    others = [found for part, found in parts.items() if part != best]
     without_best = sum(saved * n for saved, n in others) / sum(n for _, n in others)
     return Finding(
-        value=share,
+        value=n_good / len(parts),
         limit=limit,
-        passed=share >= limit and without_best > 0,
+        passed=n_good / len(parts) >= limit and without_best > 0,
         reason=(
-            f"Log loss is below the prior's in {sum(saved > 0 for saved, _ in folds.values())} of "
-            f"{len(folds)} folds (at least {percent(limit)} needed), and by "
-            f"{decimal(without_best)} nats a row without the best fold (must be above 0)."
+            f"Log loss is below the prior's in {n_good} of {len(parts)} {name} (at least "
+            f"{percent(limit)} needed), and by {decimal(without_best)} nats a row without the best "
+            "of them (must be above 0)."
         ),
     )
 

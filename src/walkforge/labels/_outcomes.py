@@ -36,18 +36,21 @@ class Outcomes:
     """True where there is a score."""
 
 
-def outcomes(bars: Bars, rule: LabelRule, *, tick_size: float | None = None) -> Outcomes:
+def outcomes(bars: Bars, rule: LabelRule, *, slippage_price: float | None = None) -> Outcomes:
     """Return the outcome of a decision at every close of `bars`.
 
     Scores: `threshold`, `quantile`, `direction`: log(close[t + horizon] / close[t]). `volatility`:
     the same over what the last returns let expect, standard deviation x sqrt(horizon).
     `triple_barrier`: 1 where a long decided at t hits its target first, -1 where a short does,
     else 0. The first four are resolved at the close of bar t + horizon, `triple_barrier` at the
-    close of the bar that settles it. `tick_size` (quote currency) serves `triple_barrier`; left
-    out, it is the instrument's, or as the prices before the first label show it.
+    close of the bar that settles it.
+
+    `slippage_price` (quote currency a market fill) serves `triple_barrier`: hand over what the
+    backtest takes, `slippage_ticks` x the instrument's tick, so that both mean the same trade.
+    Left out, it is one tick: the instrument's, or as the prices before the first label show it.
     """
     if rule.kind == "triple_barrier":
-        score, resolved_row = _barrier_scores(bars, rule, tick_size)
+        score, resolved_row = _barrier_scores(bars, rule, slippage_price)
     else:
         score, resolved_row = _return_scores(bars, rule)
     valid = ~np.isnan(score)
@@ -86,10 +89,10 @@ def _rolling_volatility(bars: Bars, n: int) -> Float64[np.ndarray, " n"]:
 
 
 def _barrier_scores(
-    bars: Bars, rule: LabelRule, tick_size: float | None
+    bars: Bars, rule: LabelRule, slippage_price: float | None
 ) -> tuple[Float64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    tick = _tick_size(bars, rule) if tick_size is None else tick_size
-    both = bracket_outcomes(bars, rule.bracket, slippage_price=rule.slippage_ticks * tick)
+    slippage = _one_tick(bars, rule) if slippage_price is None else slippage_price
+    both = bracket_outcomes(bars, rule.bracket, slippage_price=slippage)
     target = EXIT_KINDS.index("target")
     long_won, short_won = both.long.exit_kind == target, both.short.exit_kind == target
     # Both sides can win one after the other where the target is nearer than the stop; then the
@@ -114,7 +117,7 @@ def _has_room(bars: Bars, max_hold_bars: int) -> Bool[np.ndarray, " n"]:
     return room
 
 
-def _tick_size(bars: Bars, rule: LabelRule) -> float:
+def _one_tick(bars: Bars, rule: LabelRule) -> float:
     """Return the instrument's tick; where it must be read off the prices, from the first ones.
 
     The bars that warm the ATR up come before every label, so no later price moves one.

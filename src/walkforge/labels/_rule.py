@@ -18,8 +18,8 @@ class LabelRule:
     `quantile` (horizon_bars): the limits are the terciles of the training slice.
     `volatility` (horizon_bars, volatility_bars, volatility_multiple): the limits are multiples of
     what the last `volatility_bars` returns let expect of `horizon_bars` bars.
-    `triple_barrier` (bracket, slippage_ticks): up where a long hits its target, by the fills of
-    the backtest; down where a short does.
+    `triple_barrier` (bracket): up where a long hits its target, by the fills of the backtest; down
+    where a short does. What a fill slips is no part of the rule; `outcomes` is told.
     `direction` (horizon_bars): up where the close is higher, down where it is not.
     """
 
@@ -30,8 +30,6 @@ class LabelRule:
     volatility_bars: int = 60
     volatility_multiple: float = 0.5
     bracket: Bracket = field(default_factory=Bracket)
-    slippage_ticks: float = 1.0
-    """Slippage of market fills in `triple_barrier`; the fill price carries the levels."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -53,10 +51,6 @@ class LabelRule:
         if not 0 < self.volatility_multiple < math.inf:
             raise LabelError(
                 f"labels.volatility_multiple is {self.volatility_multiple}; it must be positive"
-            )
-        if not 0 <= self.slippage_ticks < math.inf:
-            raise LabelError(
-                f"labels.slippage_ticks is {self.slippage_ticks}; it must be at least 0"
             )
 
 

@@ -12,8 +12,12 @@ from walkforge.base import BoolArray, IntArray, timeframe_ms, utc_text
 CALENDARS = ("24/7", "session")
 
 DAY_MS = 86_400_000
-# Two weeks without a single Saturday are no accident.
+# Two weeks without Saturdays are no accident.
 CALENDAR_SHOWS_MS = 14 * DAY_MS
+# A stray bar or two: less than this share of the Saturday bars that a 24/7 market would have.
+_STRAY_SATURDAYS_FRAC = 0.02
+# Shorter than this is a night, the hours around one, or a day that the market opens late.
+_LONGEST_NIGHT_MS = 36 * 3_600_000
 # Long weekends close a session market for at most 4 days in a row; the bar after such a pause
 # opens up to 5 days after the last one. Anything longer is a hole.
 _LONGEST_PAUSE_MS = 5 * DAY_MS
@@ -39,18 +43,38 @@ class Hole:
 
 
 def infer_calendar(timestamp: IntArray) -> str:
-    """Return `session` for two weeks or more without a single Saturday, `24/7` otherwise."""
+    """Return `session` for two weeks or more without Saturdays, `24/7` otherwise.
+
+    Stray bars of Saturdays are passed over: less than 2 % of those of a 24/7 market, which has
+    one on a Saturday for every five from Monday to Friday.
+    """
     if len(timestamp) < 2 or timestamp[-1] - timestamp[0] < CALENDAR_SHOWS_MS:
         return "24/7"
-    weekday = (timestamp // DAY_MS) % 7
-    return "24/7" if np.any(weekday == _SATURDAY) else "session"
+    per_weekday = np.bincount(timestamp // DAY_MS % 7, minlength=7)
+    saturdays = per_weekday[_SATURDAY]
+    usual = (per_weekday.sum() - saturdays - per_weekday[_SATURDAY + 1]) / 5
+    stray = saturdays == 0 or saturdays < _STRAY_SATURDAYS_FRAC * usual
+    return "session" if stray else "24/7"
 
 
 def hole_before(timestamp: IntArray, step_ms: int, calendar: str) -> BoolArray:
-    """Return for each bar (n,) whether a hole lies between it and the bar before it."""
-    longest_ms = step_ms if calendar == "24/7" else max(_LONGEST_PAUSE_MS, step_ms)
+    """Return for each bar (n,) whether a hole lies between it and the bar before it.
+
+    In a `session` a pause of more than a day and a half is no hole if it is one of the closings
+    that markets have: at most 5 days with a weekend in them, or a single weekday left out.
+    Whether a bar begins a segment never depends on any bar but itself and the one before it.
+    """
     holes = np.zeros(len(timestamp), dtype=np.bool_)
-    holes[1:] = np.diff(timestamp) > longest_ms
+    pause = np.diff(timestamp)
+    if calendar == "24/7":
+        holes[1:] = pause > step_ms
+        return holes
+    rows = np.flatnonzero(pause > max(_LONGEST_NIGHT_MS, step_ms))
+    before, after = _date(timestamp[rows]), _date(timestamp[rows + 1])
+    weekdays = np.busday_count(before + 1, after)
+    days = (after - before).astype(np.int64) - 1
+    closing = (days > weekdays) | (weekdays <= 1)
+    holes[rows + 1] = ~closing | (pause[rows] > _LONGEST_PAUSE_MS)
     return holes
 
 

@@ -27,15 +27,14 @@ _OTHER_NAMES = {
     "timestamp": ("timestamp", "open_time", "opentime", "datetime", "date", "time"),
     "volume": ("volume", "vol"),
 }
+_SYMBOL_NAMES = ("symbol", "ticker")
 # Volumes that were summed in another order differ in their last digit; that is no contradiction.
 _ROUNDING_FRAC = 1e-12
 
 
 def find_columns(source: str, there: Sequence[str]) -> dict[str, str]:
     """Return the file's own name of each column we need; raise BarsError where one is missing."""
-    plain: dict[str, str] = {}
-    for column in there:
-        plain.setdefault(column.strip().lower().replace(" ", "_"), column)
+    plain = _plain(there)
     found = {}
     for name in ("timestamp", *VALUES):
         own = next((n for n in _OTHER_NAMES.get(name, (name,)) if n in plain), None)
@@ -46,6 +45,20 @@ def find_columns(source: str, there: Sequence[str]) -> dict[str, str]:
             )
         found[name] = plain[own]
     return found
+
+
+def find_symbol_column(there: Sequence[str]) -> str | None:
+    """Return the file's own name of the column that says whose bar a row is, None without one."""
+    plain = _plain(there)
+    return next((plain[name] for name in _SYMBOL_NAMES if name in plain), None)
+
+
+def _plain(there: Sequence[str]) -> dict[str, str]:
+    """Return the columns by their names in lower case with underscores; the first of two stays."""
+    plain: dict[str, str] = {}
+    for column in there:
+        plain.setdefault(column.strip().lower().replace(" ", "_"), column)
+    return plain
 
 
 def contradict(one: FloatArray, other: FloatArray) -> BoolArray:

@@ -57,7 +57,7 @@ def import_bars(
     """Bring a CSV, zip or Parquet file, or a folder of them, into a store; one report a series.
 
     Takes `timestamp,open,high,low,close,volume` and Binance's 12-column klines. Symbol and
-    timeframe come from the files' names unless given. Files of one series may overlap where
+    timeframe come from the files' names unless given; a `calendar` other than `auto` is kept. Files of one series may overlap where
     they agree, with each other and with what is stored.
 
     Raises BarsError or UsageError for the first trouble in any file; the store then is as it was.
@@ -126,6 +126,7 @@ def _import_series(
     pieces: list[Bars] = []
     for file in files:
         source = read_source(file)
+        told = source.metadata.get("calendar", "auto")
         for part in source.parts:
             table = read_table(part)
             pieces.append(
@@ -135,14 +136,16 @@ def _import_series(
                     symbol=symbol,
                     timeframe=timeframe,
                     provenance=source.metadata.get("provenance", "file"),
-                    calendar=source.metadata.get("calendar", calendar),
+                    calendar=told if calendar == "auto" else calendar,
                     history=tuple(source.metadata.get("history", ())),
                 )
             )
             tables.append(table)
         sources.append(source)
     _refuse_mixture(pieces, files)
-    written = stack.enter_context(store.adding(pieces[0], tables, sources=sources))
+    written = stack.enter_context(
+        store.adding(pieces[0], tables, sources=sources, calendar=calendar)
+    )
     return ImportReport(
         written=written,
         files=len(files),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +66,14 @@ _PERPETUAL_ENDINGS = ("_um", "_linear", "_perp", "_swap")
 
 _MOST_DECIMALS = 8
 _SAMPLED_BARS = 5_000
-# Share of prices that must lie on a grid for it to be the tick: real files hold a few odd ones.
-_ON_GRID_FRAC = 0.999
+# Share of prices that must lie on a grid for it to be the tick: real files hold prices that were
+# adjusted for a split, averaged, or quoted finer for a while.
+_ON_GRID_FRAC = 0.95
+# Decimals finer than this share of the price are somebody's arithmetic. A true tick may be finer
+# still (a cent of a coin at 60 000), but slippage so small would say nothing.
+_LEAST_TICK_FRAC = 1e-5
+# Nobody said that sizes have a step, so they have as good as none.
+_NO_LOT_STEP = 1e-8
 # Prices that went through float32 are off by up to 6e-8 of themselves.
 _FLOAT32_FRAC = 1e-7
 
@@ -74,10 +81,10 @@ _FLOAT32_FRAC = 1e-7
 def instrument_of(venue: str, symbol: str, bars: Bars | None = None) -> Instrument:
     """Return the instrument of a symbol: the stored defaults, or what its prices show.
 
-    Inferred, the tick is the coarsest power of ten on which 99.9 % of the prices lie (5 000
-    bars, evenly spread); without such a grid it is 1/10000 of the usual price, rounded down to a
-    power of ten. The lot step is the power of ten that costs between 0.1 and 1 of quote
-    currency; there is no minimum notional. An inferred tick may be finer than the true one.
+    Inferred, the tick is the coarsest power of ten on which 95 % of opens and closes lie (5 000
+    bars, evenly spread), and no finer than 1/100 000 of the median price; without such a grid it
+    is 1/10 000 of it. Both fractions are rounded down to a power of ten. Nothing is known of
+    lots and minimums then, so there are none: the lot step is 1e-8, the minimum notional 0.
 
     Raises UsageError where there are neither defaults nor bars.
     """
@@ -91,16 +98,20 @@ def instrument_of(venue: str, symbol: str, bars: Bars | None = None) -> Instrume
         )
     every = max(1, len(bars) // _SAMPLED_BARS)
     prices = np.concatenate([bars.open[::every], bars.close[::every]])
-    lot_step = float(10.0 ** -np.ceil(np.log10(np.median(prices))))
-    return Instrument(symbol, _infer_tick(prices), lot_step, 0.0, 1.0, "inferred from prices")
+    return Instrument(symbol, _infer_tick(prices), _NO_LOT_STEP, 0.0, 1.0, "inferred from prices")
 
 
 def _infer_tick(prices: FloatArray) -> float:
+    usual = float(np.median(prices))
     for decimals in range(_MOST_DECIMALS + 1):
         tick = 10.0**-decimals
         # A tenth of the tick caps the tolerance, or any grid would fit a large price.
         slack = np.minimum(np.maximum(_FLOAT32_FRAC * prices, 1e-12), tick / 10)
         if np.mean(np.abs(prices - np.round(prices / tick) * tick) <= slack) >= _ON_GRID_FRAC:
-            return float(np.round(tick, _MOST_DECIMALS))
-    usual = float(np.median(prices)) / 10_000
-    return float(10.0 ** np.floor(np.log10(usual)))
+            return max(_power_of_ten(usual * _LEAST_TICK_FRAC), float(np.round(tick, decimals)))
+    return _power_of_ten(usual / 10_000)
+
+
+def _power_of_ten(number: float) -> float:
+    """Return the power of ten at or below a number; a hair above it counts as it."""
+    return float(f"1e{math.floor(math.log10(number) + 1e-9)}")

@@ -15,7 +15,8 @@ import polars as pl
 
 from walkforge.base import BarsError, digest_of_file
 
-from ._columns import KLINE_COLUMNS, find_columns
+from ._columns import KLINE_COLUMNS, find_columns, find_symbol_column
+from ._names import listed
 
 SUFFIXES = (".parquet", ".csv", ".zip")
 METADATA_KEY = "walkforge"
@@ -70,15 +71,19 @@ def data_files(path: Path) -> list[Path]:
 
 
 def part_of_frame(name: str, frame: pl.DataFrame) -> Part:
-    """Return a data frame as a part; raise BarsError where a column is missing."""
-    return Part(name, frame, find_columns(name, frame.columns))
+    """Return a data frame as a part; raise BarsError where a column is missing, or for bars of
+    several symbols.
+    """
+    columns = find_columns(name, frame.columns)
+    _refuse_several_symbols(name, frame)
+    return Part(name, frame, columns)
 
 
 def read_source(path: Path, *, every_column: bool = False) -> Source:
     """Read a file of bars without judging its cells: the columns we need, or all of them.
 
-    Raises BarsError where the file is missing, empty, damaged, of another kind, or differs from
-    the SHA-256 in the `NAME.CHECKSUM` beside it.
+    Raises BarsError where the file is missing, empty, damaged, of another kind, holds several
+    symbols, or differs from the SHA-256 in the `NAME.CHECKSUM` beside it.
     """
     kind = path.suffix.lower()
     if not path.is_file():
@@ -106,11 +111,12 @@ def _read_csv(content: bytes, name: str, every_column: bool) -> Part:
     """Return the text cells of a CSV file with a header, or of a headless file of klines."""
     content = content.removeprefix(b"\xef\xbb\xbf")
     start = len(content) - len(content.lstrip(b"\r\n"))
-    first_row = content[start : start + 100_000].split(b"\n", 1)[0]
     try:
-        fields = [cell.strip().strip('"') for cell in first_row.decode("utf-8").split(",")]
+        first_row = content[start : start + 100_000].split(b"\n", 1)[0].decode("utf-8")
     except UnicodeDecodeError:
         raise BarsError(f"{name}: not a text file in UTF-8, expected CSV") from None
+    _refuse_other_forms(first_row, name, line=1 + content[:start].count(b"\n"))
+    fields = [cell.strip().strip('"') for cell in first_row.split(",")]
     if fields == [""]:
         raise BarsError(f"{name}: the file is empty, expected bars")
     has_header = not fields[0][:1].isdigit()
@@ -121,19 +127,47 @@ def _read_csv(content: bytes, name: str, every_column: bool) -> Part:
         )
     own_names = fields if has_header else list(KLINE_COLUMNS)
     columns = find_columns(name, own_names)
-    wanted = None if every_column else sorted(own_names.index(own) for own in columns.values())
+    needed = {*columns.values(), find_symbol_column(own_names)} - {None}
+    wanted = None if every_column else [i for i, own in enumerate(own_names) if own in needed]
     if len(set(own_names)) < len(own_names):
         twice = next(own for own in own_names if own_names.count(own) > 1)
         raise BarsError(f"{name}: two columns are named {twice!r}, expected one of each name")
     before = content[:start].count(b"\n")
     frame = _read_cells(content[start:], name, len(fields), wanted, before, has_header)
     frame.columns = [own_names[i] for i in wanted or range(len(fields))]
+    _refuse_several_symbols(name, frame)
     first_line = 1 + before + int(has_header)
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     if not blank.any():
         return Part(name, frame, columns, first_line, has_header)
     lines = pl.Series(range(len(frame))).filter(~blank)
     return Part(name, frame.filter(~blank), columns, first_line, has_header, lines)
+
+
+def _refuse_other_forms(first_row: str, name: str, *, line: int) -> None:
+    """Refuse a first line that is a comment, or whose cells are parted by anything but commas."""
+    if first_row.startswith("#"):
+        raise BarsError(
+            f"{name}: line {line} is a comment (it begins with '#'), expected the names of the "
+            "columns; take the comments out"
+        )
+    for delimiter, plural in ((";", "semicolons"), ("\t", "tabs"), ("|", "upright bars")):
+        if first_row.count(delimiter) > first_row.count(","):
+            raise BarsError(
+                f"{name}: line {line} has {plural} ({delimiter!r}) between its cells, expected "
+                "commas (','); write it with commas, and with points in its decimals"
+            )
+
+
+def _refuse_several_symbols(name: str, frame: pl.DataFrame) -> None:
+    own = find_symbol_column(frame.columns)
+    symbols = [] if own is None else frame[own].drop_nulls().unique(maintain_order=True).to_list()
+    if len(symbols) > 1:
+        raise BarsError(
+            f"{name}: column {own!r} holds {len(symbols)} symbols "
+            f"({listed([str(symbol)[:20] for symbol in symbols], most=3)}), expected bars of one; "
+            "write a file for each"
+        )
 
 
 def _read_cells(
@@ -185,10 +219,13 @@ def _read_parquet(path: Path, every_column: bool) -> Part:
     try:
         names = list(pl.read_parquet_schema(path))
         columns = find_columns(str(path), names)
-        wanted = names if every_column else list(columns.values())
-        return Part(str(path), pl.read_parquet(path, columns=wanted), columns)
+        needed = {*columns.values(), find_symbol_column(names)}
+        wanted = names if every_column else [own for own in names if own in needed]
+        frame = pl.read_parquet(path, columns=wanted)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
+    _refuse_several_symbols(str(path), frame)
+    return Part(str(path), frame, columns)
 
 
 def _read_zip(path: Path, every_column: bool) -> tuple[Part, ...]:

@@ -151,11 +151,18 @@ class BarStore:
 
     @contextmanager
     def adding(
-        self, like: Bars, tables: Sequence[Table], *, sources: Sequence[Source]
+        self,
+        like: Bars,
+        tables: Sequence[Table],
+        *,
+        sources: Sequence[Source],
+        calendar: str = "auto",
     ) -> Iterator[WriteReport]:
         """Yield what adding the tables will do; do it when the block ends without an error.
 
         `like` gives names, provenance, calendar and history; its bars are those of the tables.
+        A `calendar` that somebody named is kept, now and in later additions; `auto` lets a
+        series of two weeks or more tell its own.
         """
         path = self.path(like.venue, like.symbol, like.timeframe)
         stored = read_source(path) if path.is_file() else None
@@ -163,22 +170,26 @@ class BarStore:
         provenance = like.provenance if stored is None else _common_provenance(like, stored)
         pieces = [*old, *tables]
         bars = _joined(like, stored, provenance, *unite(pieces))
-        if len(pieces) > 1:
+        known = {} if stored is None else stored.metadata
+        named = calendar if calendar != "auto" else known.get("calendar_named")
+        if named:
+            bars = replace(bars, calendar=named)
+        elif len(pieces) > 1:
             bars = _with_own_calendar(bars)
         rows_new = len(bars) - sum(map(len, old))
         report = _report(bars, sum(map(len, tables)), rows_new, path)
-        if stored is not None and not rows_new:
+        if stored is not None and not rows_new and named == known.get("calendar_named"):
             yield report
             return
-        known = [] if stored is None else stored.metadata.get("sources", [])
         metadata = {
             "venue": bars.venue,
             "symbol": bars.symbol,
             "timeframe": bars.timeframe,
             "provenance": bars.provenance,
             "calendar": bars.calendar,
+            "calendar_named": named,
             "history": list(bars.history),
-            "sources": known + [_source_entry(source) for source in sources],
+            "sources": known.get("sources", []) + [_source_entry(source) for source in sources],
         }
         try:
             with atomic_path(path) as temporary:

@@ -32,6 +32,10 @@ class Architecture(Protocol):
         """Return logits_MBC; `dropout` is given in training and None in prediction."""
         ...
 
+    def numbers_per_row(self) -> int:
+        """Return about how many numbers a prediction of one row holds at once."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -17,7 +17,7 @@ from walkforge.base import FloatArray, IntArray, Precision
 from ._architecture import Architecture, Layout, StateViews
 from ._dropout import MemberDropout
 
-# Bytes of gathered windows that one chunk of a prediction may take: small enough for any GPU
+# Bytes that one chunk of a prediction may take: small enough for any GPU
 # beside its table, large enough that launches do not count.
 _CHUNK_BYTES = 256 * 2**20
 
@@ -89,7 +89,7 @@ class PackedForward:
 
     def rows_per_chunk(self) -> int:
         """Return how many rows of each member a chunk of a prediction may take."""
-        per_row = 4 * self.table_NF.shape[1] * self.window_bars * len(self.center_MF)
+        per_row = 4 * self.architecture.numbers_per_row() * len(self.center_MF)
         return max(1, _CHUNK_BYTES // per_row)
 
 

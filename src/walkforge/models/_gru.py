@@ -58,6 +58,10 @@ class Gru:
                 sequence_MTBX = dropout(sequence_MTBX, layer)
         return packed_linear(state, "head", sequence_MTBX[:, -1])
 
+    def numbers_per_row(self) -> int:
+        """Return about how many numbers a prediction of one row holds at once."""
+        return self.window_bars * (2 * self.n_features + 5 * self.hidden)
+
     def _layer(self, state: StateViews, layer: int, x_MTBF: Tensor) -> Tensor:
         """Return the hidden states of all steps: [M, T, B, H]."""
         n_members, n_steps, n_rows, _ = x_MTBF.shape

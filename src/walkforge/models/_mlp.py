@@ -59,6 +59,10 @@ class Mlp:
                 hidden = dropout(hidden, depth)
         return packed_linear(state, f"{1 + 4 * len(self.widths)}", hidden)
 
+    def numbers_per_row(self) -> int:
+        """Return about how many numbers a prediction of one row holds at once."""
+        return 4 * max(self.n_features * self.window_bars, *self.widths, self.n_classes)
+
     def _normalise(self, state: StateViews, name: str, x: Tensor, *, training: bool) -> Tensor:
         if self.norm == "layer":
             return packed_layer_norm(state, name, x)

@@ -26,6 +26,7 @@ _KEYS = (
     "classes",
     "symbols",
     "timeframe",
+    "calendar",
     "trained",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ class Predictor:
         import polars as pl
 
         self._refuse_other_bars(bars)
+        # A few live bars cannot tell whether their market closes at weekends; training could.
+        bars = dataclasses.replace(bars, calendar=self.bundle.description["calendar"])
         if last is not None:
             bars = bars.take(slice(max(0, len(bars) - self.look_back_bars - last + 1), len(bars)))
         table = build(bars, self.bundle.description["feature_set"])

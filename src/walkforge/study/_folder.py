@@ -1,30 +1,14 @@
 """The run folder: where a run's files lie, and what of them is already there."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from walkforge.base import RunError, atomic_path, read_json, write_json, write_text
-
-_EVERY_FILE = (
-    "study.yaml",
-    "run.json",
-    "data_info.json",
-    "folds.json",
-    "training_log.jsonl",
-    "predictions.parquet",
-    "baseline_predictions.parquet",
-    "metrics.json",
-    "diagnostics.json",
-    "backtest.json",
-    "trades.parquet",
-    "equity.parquet",
-    "verdict.json",
-    "report.html",
-)
+from walkforge.base import RunError, atomic_path, json_text, read_json, write_json, write_text
 
 
 class RunFolder:
@@ -36,14 +20,19 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path, study_yaml: str) -> "RunFolder":
         """Make an empty run folder; raise RunError where something lies there already."""
+        cls.refuse_used(path)
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(path / "study.yaml", study_yaml)
+        return cls(path)
+
+    @staticmethod
+    def refuse_used(path: Path) -> None:
+        """Raise RunError where something lies in `path` already."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(
                 f"{path}: not empty. Choose another --out, or continue that run with "
                 f"`walkforge resume {path}`."
             )
-        path.mkdir(parents=True, exist_ok=True)
-        write_text(path / "study.yaml", study_yaml)
-        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -94,18 +83,19 @@ class RunFolder:
         whole = [line for line in lines if _epoch_of(line) < report["epoch"]]
         if len(whole) == len(lines):
             with path.open("a", encoding="utf-8") as file:
-                file.write(_as_line(report))
+                file.write(f"{json_text(report)}\n")
         else:
-            write_text(path, "".join(f"{line}\n" for line in whole) + _as_line(report))
-
-    def missing(self) -> list[str]:
-        """Return the files that a finished run has and this one has not."""
-        return [name for name in _EVERY_FILE if not self.has(name)]
+            write_text(path, "".join(f"{line}\n" for line in whole) + f"{json_text(report)}\n")
 
 
 def default_folder(name: str) -> Path:
     """Return `runs/NAME-UTCTIME`."""
     return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def file_name(name: str) -> str:
+    """Return a symbol's or member's name as it stands in file names."""
+    return re.sub(r"[^A-Za-z0-9.^=+-]", "_", name)
 
 
 def _epoch_of(line: str) -> float:
@@ -114,7 +104,3 @@ def _epoch_of(line: str) -> float:
         return json.loads(line)["epoch"]
     except (json.JSONDecodeError, KeyError):
         return float("inf")
-
-
-def _as_line(report: dict[str, Any]) -> str:
-    return json.dumps(report).replace("NaN", "null").replace("Infinity", "null") + "\n"

@@ -26,6 +26,8 @@ from walkforge.training import BaselineRows, Member, TrainedMember
 from ._prepare import Part, Prepared
 from ._study import Study
 
+_EXACT = Precision("float32", autocast=False, tf32=False)
+
 # The gap between training and test needs no more training rows than this per member.
 _MOST_TRAIN_ROWS_MEASURED = 5_000
 
@@ -71,8 +73,7 @@ class Learning:
         precision, precision_reason = choose_precision(self.study.device.precision, device)
         self.watcher.note(f"device {device}: {device_reason}")
         self.watcher.note(f"precision {precision.name}: {precision_reason}")
-        if precision.tf32:
-            torch.set_float32_matmul_precision("high")
+        torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
         values = [data.values for data in self.prepared.symbols.values()]
         table_NF = torch.from_numpy(np.concatenate(values)).to(device)
         members = self._members()
@@ -88,9 +89,10 @@ class Learning:
             watcher=self.watcher,
             checkpoint=checkpoint,
         )
+        torch.set_float32_matmul_precision("highest")
         _refuse_diverged(trained)
         learned, predictions, gap = self._calibrate_and_predict(
-            [part for part, _ in members], trained, table_NF, precision
+            [part for part, _ in members], trained, table_NF
         )
         facts = {
             "device": str(device),
@@ -144,7 +146,6 @@ class Learning:
         parts: Sequence[Part],
         trained: Sequence[TrainedMember],
         table_NF: Any,
-        precision: Precision,
     ) -> tuple[list[Learned], pl.DataFrame, dict[str, float]]:
         forward = models.PackedForward.build(
             self._architecture(),
@@ -153,7 +154,8 @@ class Learning:
             centers=[part.scaler.center_ for part in parts],
             scales=[part.scaler.scale_ for part in parts],
             clip=CLIP,
-            precision=precision,
+            # Exact whatever the training's precision: a bundle predicts so, one row or many.
+            precision=_EXACT,
         )
         first = self._first_rows()
         states = [one.state for one in trained]
@@ -238,9 +240,7 @@ class Learning:
             train=part.rows.train,
             validation=part.rows.validation,
             asked=asked,
-            center=part.scaler.center_,
-            scale=part.scaler.scale_,
-            clip=CLIP,
+            scale=part.scaler.transform,
             window_bars=self.study.features.window_bars,
             n_classes=len(self.prepared.classes),
         )
@@ -261,6 +261,7 @@ class Learning:
             "classes": list(self.prepared.classes),
             "symbols": [part.symbol],
             "timeframe": data.bars.timeframe,
+            "calendar": data.bars.calendar,
             "provenance": data.bars.provenance,
             "fold": part.fold.index,
             "seed": one.trained.member.seed,

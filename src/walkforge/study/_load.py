@@ -30,14 +30,20 @@ def preset_text(name: str) -> str:
     return (files("walkforge.study") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def load(source: str | Path, overrides: Sequence[str] = ()) -> Study:
+def load(source: str | Path, overrides: Sequence[str] = (), *, bars: Path | None = None) -> Study:
     """Return the study of a preset or file, with overrides such as `training.epochs=3`.
+
+    `bars` is the venue's folder to read, whatever the study's source was.
 
     Raises StudyError that names the key's path, what was found and what is allowed.
     """
     plain = _plain_study(str(source))
     for override in overrides:
         _override(plain, override)
+    if bars is not None:
+        section = plain.setdefault("data", {})
+        if isinstance(section, dict):
+            section.update(source="folder", bars=str(bars.resolve()))
     return from_plain(plain, str(source))
 
 

@@ -1,5 +1,6 @@
 """Predictions and signals that were made elsewhere, by the same measures, gates and fills."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,29 +8,32 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from walkforge import backtest, evaluation, features, market, report
-from walkforge.base import (
-    PredictionsError,
-    StudyError,
-    UsageError,
-    timeframe_ms,
-    whole_windows,
-)
-from walkforge.features import CLIP
+from walkforge import backtest, calibration, evaluation, features, market
+from walkforge.base import IntArray, PredictionsError, UsageError, timeframe_ms, whole_windows
 from walkforge.market import Bars
 from walkforge.training import BASELINES, BaselineRows
 
 from ._folder import RunFolder, default_folder
 from ._load import as_yaml, from_plain, load, plain_of_overrides
-from ._run import backtest_predictions, judge, measure_and_backtest, read_bars
+from ._run import (
+    JUDGED,
+    backtest_predictions,
+    judge,
+    measure_and_backtest,
+    read_bars,
+    refuse_other_bars,
+)
 from ._silent import Silent
 from ._study import Study
 
-# The first part of a foreign table teaches the baselines and is not judged: 30 % to learn from,
-# 10 % to stop boosting by. The model is judged on the same later rows as the baselines.
-_TEACHING_FRAC, _STOPPING_FRAC = 0.3, 0.1
+# The first part of a foreign table only teaches the baselines. The rest is judged in stretches;
+# before each, the baselines learn again from all that came earlier, its last part stopping and
+# calibrating them, as they do in a run's folds.
+_TEACHING_FRAC = 0.4
+_STOPPING_FRAC = 0.25
+_STRETCHES = 4
 _FEATURES = "v8"
-_LEAST_JUDGED = 100
+_LEAST_ROWS = 100
 
 
 def judge_predictions(
@@ -37,7 +41,7 @@ def judge_predictions(
     bars: Path,
     *,
     out: Path | None = None,
-    profile: str = "default",
+    profile: str | None = None,
     overrides: Sequence[str] = (),
 ) -> tuple[Path, dict[str, Any]]:
     """Judge anybody's table of predictions; return the folder made and the verdict.
@@ -46,44 +50,42 @@ def judge_predictions(
     for a table that cannot be judged, BarsError for bars that are missing.
     """
     table = evaluation.read_predictions(predictions)
-    timeframe = _timeframe(table, bars, overrides)
-    plain = plain_of_overrides(overrides)
-    plain.setdefault("name", "judged")
-    plain.setdefault("data", {}).update(bars=str(bars), timeframe=timeframe)
-    plain.setdefault("judge", {})["profile"] = profile
-    study = from_plain(plain, "judge --predictions")
+    study = _study(table, bars, profile, overrides)
     symbols = table["symbol"].unique(maintain_order=True).to_list()
-    found = market.read_folder(bars, timeframe=timeframe, symbols=symbols)
-    table = _completed(table, study, timeframe)
-    classes = tuple(name.removeprefix("p_") for name in table.columns if name.startswith("p_"))
-    baselines = pl.concat(
-        [_baselines_of(found[symbol], table, classes, study) for symbol in symbols]
-    )
-    judged = table.join(
-        baselines.select("timestamp", "symbol").unique(), on=["timestamp", "symbol"], how="semi"
-    )
-    folder = RunFolder.create(out or default_folder(study.name), as_yaml(study))
-    folder.write_json("data_info.json", {s: market.data_info(b) for s, b in found.items()})
-    folder.update_run(name=study.name, n_members=judged["seed"].n_unique(), source=str(predictions))
-    folder.write_table("predictions.parquet", judged)
-    folder.write_table("baseline_predictions.parquet", baselines)
-    measure_and_backtest(study, folder, found, classes, Silent())
-    verdict = judge(folder.path)
-    report.write_report(folder.path)
-    return folder.path, verdict
+    found = market.read_folder(bars, timeframe=study.data.timeframe, symbols=symbols)
+    table = _completed(table, study, overrides)
+    classes = evaluation.classes_of(table)
+    baselines = pl.concat([_baselines_of(found[s], table, classes, study) for s in symbols])
+    keys = ["timestamp", "symbol", "fold"]
+    judged = table.join(baselines.select(keys).unique(), on=keys, how="semi")
+    path = out or default_folder(study.name)
+    part = path.with_name(f".{path.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        RunFolder.refuse_used(path)
+        _write(RunFolder.create(part, as_yaml(study)), study, found, judged, baselines, predictions)
+        verdict = judge(part)
+        if path.exists():
+            path.rmdir()  # empty, or it would have been refused
+        part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return path, verdict
 
 
 def backtest_again(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Return `backtest.json` of a run; with overrides, filled again under other settings.
 
-    A run's own files stay as they are.
+    A run's own files stay as they are. Raises RunError where its bars have changed.
     """
     folder = RunFolder.open(path)
     if not overrides:
         return folder.read_json("backtest.json")
     study = load(folder / "study.yaml", [f"backtest.{words}" for words in overrides])
+    bars = read_bars(study)
+    refuse_other_bars(folder, bars)
     predictions = folder.read_table("predictions.parquet")
-    return backtest_predictions(study, folder, read_bars(study), predictions).summary
+    return backtest_predictions(study, bars, _instruments(bars), predictions).summary
 
 
 def backtest_intentions(
@@ -103,7 +105,9 @@ def backtest_intentions(
     found = market.read_folder(bars, timeframe=frame, symbols=symbols)
     plain = plain_of_overrides([f"backtest.{words}" for words in overrides])
     setup = from_plain(plain, "backtest --intentions").backtest
-    result = backtest.run(found, table, setup, source=str(intentions))
+    result = backtest.run(
+        found, table, setup, instruments=_instruments(found), source=str(intentions)
+    )
     if out is not None:
         folder = RunFolder(out)
         folder.write_table("trades.parquet", result.trades)
@@ -112,100 +116,172 @@ def backtest_intentions(
     return result.summary
 
 
-def _timeframe(table: pl.DataFrame, bars: Path, overrides: Sequence[str]) -> str:
-    named = plain_of_overrides(overrides).get("data", {}).get("timeframe")
-    if named is not None:
-        return str(named)
-    if "timeframe" in table.columns:
-        found = table["timeframe"].unique().to_list()
-        if len(found) != 1:
-            raise PredictionsError(f"the table holds the timeframes {found}; judge one at a time")
-        return found[0]
-    return market.only_timeframe(bars, table["symbol"].unique().to_list())
+def _instruments(bars: Mapping[str, Bars]) -> dict[str, market.Instrument]:
+    return {s: market.instrument_of(one.venue, one.symbol, one) for s, one in bars.items()}
 
 
-def _completed(table: pl.DataFrame, study: Study, timeframe: str) -> pl.DataFrame:
+def _write(
+    folder: RunFolder,
+    study: Study,
+    bars: Mapping[str, Bars],
+    judged: pl.DataFrame,
+    baselines: pl.DataFrame,
+    source: Path,
+) -> None:
+    """Write all that the verdict is made from."""
+    folder.write_json("data_info.json", {s: market.data_info(one) for s, one in bars.items()})
+    folder.update_run(name=study.name, kind=JUDGED, source=source.name)
+    folder.write_table("predictions.parquet", judged)
+    folder.write_table("baseline_predictions.parquet", baselines)
+    measure_and_backtest(study, folder, bars, _instruments(bars), Silent())
+
+
+def _study(table: pl.DataFrame, bars: Path, profile: str | None, overrides: Sequence[str]) -> Study:
+    """Return the study that stands for a foreign table: its bars, gates and backtest."""
+    plain = {"name": JUDGED, **plain_of_overrides(overrides)}
+    # Sizes in contracts would be another number for every symbol; a share of the capital is not.
+    plain.setdefault("backtest", {"size_capital_frac": 0.1, "sizes": [0.1, 0.5, 1.0]})
+    if profile is not None:
+        plain["judge"] = {**plain.get("judge", {}), "profile": profile}
+    study = from_plain(plain, "judge --predictions")
+    data = {"timeframe": _timeframe(table, bars), **plain.get("data", {})}
+    data |= {"source": "folder", "bars": str(bars.resolve())}
+    return from_plain({**plain, "data": data, "name": study.name}, "judge --predictions")
+
+
+def _timeframe(table: pl.DataFrame, bars: Path) -> str:
+    if "timeframe" not in table.columns:
+        return market.only_timeframe(bars, table["symbol"].unique().to_list())
+    found = table["timeframe"].unique().to_list()
+    if len(found) != 1:
+        raise PredictionsError(f"the table holds the timeframes {found}; judge one at a time")
+    return str(found[0])
+
+
+def _completed(table: pl.DataFrame, study: Study, overrides: Sequence[str]) -> pl.DataFrame:
     """Return the table with every column of `predictions.parquet` but the logits."""
-    span_ms = timeframe_ms(timeframe) * (1 + study.labels.horizon_bars)
+    step_ms = timeframe_ms(study.data.timeframe)
+    horizon = plain_of_overrides(overrides).get("labels", {}).get("horizon_bars")
+    if "resolved_at" not in table.columns and horizon is None:
+        raise PredictionsError(
+            "the table has no column 'resolved_at', and nothing says how far its labels look: "
+            "add the column, or --set labels.horizon_bars=N. Without it the baselines would "
+            "learn labels before they were known."
+        )
+    span_ms = step_ms * (1 + study.labels.horizon_bars)
     defaults = {
-        "timeframe": pl.lit(timeframe),
+        "timeframe": pl.lit(study.data.timeframe),
         "fold": pl.lit(0, dtype=pl.Int32),
         "seed": pl.lit(0, dtype=pl.Int32),
         "resolved_at": pl.col("timestamp") + pl.duration(milliseconds=span_ms),
     }
     missing = {name: value for name, value in defaults.items() if name not in table.columns}
-    return table.with_columns(**missing).sort("symbol", "seed", "timestamp")
+    whole = table.with_columns(**missing).sort("symbol", "seed", "timestamp")
+    decided = pl.col("timestamp") + pl.duration(milliseconds=step_ms)
+    early = whole.filter((pl.col("resolved_at") <= decided).fill_null(True))
+    if len(early):
+        raise PredictionsError(
+            f"{len(early)} rows have a resolved_at that is empty or not after their bar's close, "
+            f"first {early['symbol'][0]} {early['timestamp'][0]}; a label is known later than it "
+            "is decided"
+        )
+    return whole
 
 
 def _baselines_of(
     bars: Bars, table: pl.DataFrame, classes: tuple[str, ...], study: Study
 ) -> pl.DataFrame:
-    own = table.filter(pl.col("symbol") == bars.symbol).unique("timestamp", keep="first")
-    own = own.sort("timestamp")
+    """Return every baseline's predictions on the judged rows of one symbol."""
+    own = table.filter(pl.col("symbol") == bars.symbol).unique(["timestamp", "fold"], keep="first")
+    own = own.sort("timestamp", "fold")
+    places = _places(bars, own)
+    world = _World(bars, own, places, classes)
+    tables = []
+    for asked in np.array_split(world.judged_rows(), _STRETCHES):
+        rows = world.rows_before(asked)
+        kept = own.filter(pl.Series(np.isin(places, asked)))
+        row_of_kept = np.searchsorted(asked, places[np.isin(places, asked)])
+        for name in study.judge.baselines:
+            p = _calibrated(name, rows, study.judge.calibration)[row_of_kept]
+            columns = [pl.Series(f"p_{c}", p[:, i]) for i, c in enumerate(classes)]
+            tables.append(
+                kept.select("timestamp", "symbol", "timeframe", "fold", "label", "resolved_at")
+                .with_columns(columns)
+                .with_columns(seed=pl.lit(0, dtype=pl.Int32), baseline=pl.lit(name))
+            )
+    return pl.concat(tables)
+
+
+def _places(bars: Bars, own: pl.DataFrame) -> IntArray:
+    """Return the bar of every row, or refuse rows that belong to none."""
     stamps = own["timestamp"].dt.epoch("ms").to_numpy()
     places = np.searchsorted(bars.timestamp, stamps)
-    stranger = places >= len(bars)
-    stranger[~stranger] = bars.timestamp[places[~stranger]] != stamps[~stranger]
+    stranger = bars.timestamp[np.minimum(places, len(bars) - 1)] != stamps
     if stranger.any():
         raise PredictionsError(
             f"{bars.name}: {int(stranger.sum())} predictions have a timestamp that is no bar's "
             f"opening time, first {own['timestamp'][int(np.argmax(stranger))]}"
         )
-    rows = _teach(bars, own, places, len(classes))
-    judged = own.filter(pl.Series(np.isin(places, rows.asked)))
-    if len(judged) < _LEAST_JUDGED:
-        raise PredictionsError(
-            f"{bars.name}: {len(judged)} predictions are left to judge after the baselines have "
-            f"learned from the first 40 %, expected at least {_LEAST_JUDGED}"
-        )
-    kept = judged.select("timestamp", "symbol", "timeframe", "fold", "label", "resolved_at")
-    kept = kept.with_columns(seed=pl.lit(0, dtype=pl.Int32))
-    tables = []
-    for name in study.judge.baselines:
-        probabilities = BASELINES[name](rows)
-        columns = [pl.Series(f"p_{c}", probabilities[:, i]) for i, c in enumerate(classes)]
-        tables.append(kept.with_columns(columns).with_columns(baseline=pl.lit(name)))
-    return pl.concat(tables)
+    return places
 
 
-def _teach(bars: Bars, own: pl.DataFrame, places: np.ndarray, n_classes: int) -> BaselineRows:
-    """Return the rows from which the baselines learn, and those they are asked about."""
-    built = features.build(bars, _FEATURES)
-    labels = np.full(len(bars), -1, dtype=np.int8)
-    labels[places] = own["label"].to_numpy()
-    resolved_at = np.full(len(bars), np.iinfo(np.int64).max)
-    resolved_at[places] = own["resolved_at"].dt.epoch("ms").to_numpy()
-    usable = np.flatnonzero(whole_windows(built.valid, 1) & (labels >= 0))
-    cuts = [int(len(usable) * f) for f in (_TEACHING_FRAC, _TEACHING_FRAC + _STOPPING_FRAC)]
-    slices: Mapping[str, np.ndarray] = {
-        "train": usable[: cuts[0]],
-        "validation": usable[cuts[0] : cuts[1]],
-        "asked": usable[cuts[1] :],
-    }
-    if min(len(part) for part in slices.values()) == 0:
-        raise StudyError(
-            f"{bars.name}: {len(usable)} labelled rows with features are too few to teach the "
-            "baselines that the predictions are judged by"
+def _calibrated(name: str, rows: BaselineRows, kind: str) -> np.ndarray:
+    """Return a baseline's probabilities for `rows.asked`, calibrated on the stopping rows."""
+    n_stopping = len(rows.validation)
+    scores = np.log(BASELINES[name](rows))
+    stopping_labels = rows.labels[rows.validation].astype(np.int64)
+    calibrator = calibration.fit_calibrator(kind, scores[:n_stopping], stopping_labels)
+    return calibrator.apply(scores[n_stopping:])
+
+
+class _World:
+    """One symbol's features and foreign labels, from which the baselines learn."""
+
+    def __init__(
+        self, bars: Bars, own: pl.DataFrame, places: IntArray, classes: tuple[str, ...]
+    ) -> None:
+        built = features.build(bars, _FEATURES)
+        self.bars, self.n_classes, self.table = bars, len(classes), built.values
+        self.labels = np.full(len(bars), -1, dtype=np.int8)
+        self.labels[places] = own["label"].to_numpy()
+        self.resolved_at = np.full(len(bars), np.iinfo(np.int64).max)
+        self.resolved_at[places] = own["resolved_at"].dt.epoch("ms").to_numpy()
+        self.usable = np.flatnonzero(whole_windows(built.valid, 1) & (self.labels >= 0))
+
+    def judged_rows(self) -> IntArray:
+        """Return the rows that are judged; raise PredictionsError where they are too few."""
+        judged = self.usable[int(len(self.usable) * _TEACHING_FRAC) :]
+        if len(judged) < _LEAST_ROWS * _STRETCHES:
+            raise PredictionsError(
+                f"{self.bars.name}: {len(self.usable)} predictions have features, of which the "
+                f"last {1 - _TEACHING_FRAC:.0%} are judged; expected at least "
+                f"{_LEAST_ROWS * _STRETCHES} of these"
+            )
+        return judged
+
+    def rows_before(self, asked: IntArray) -> BaselineRows:
+        """Return what the baselines learn from before `asked`: resolved before it begins."""
+        known = self.usable[self.usable < asked[0]]
+        known = known[self.resolved_at[known] < self.bars.closes_at[asked[0]]]
+        cut = int(len(known) * (1 - _STOPPING_FRAC))
+        stopping = known[cut:]
+        train = known[:cut]
+        train = train[self.resolved_at[train] < self.bars.closes_at[stopping[0]]]
+        if len(np.unique(self.labels[train])) < 2:
+            raise PredictionsError(
+                f"{self.bars.name}: the {len(train)} labels before "
+                "the judged rows are of one class only; there is nothing to tell apart"
+            )
+        scaler = features.fit_scaler("robust", self.table[train])
+        return BaselineRows(
+            table=self.table,
+            labels=self.labels,
+            decided_at=self.bars.closes_at,
+            resolved_at=self.resolved_at,
+            train=train,
+            validation=stopping,
+            asked=np.concatenate([stopping, asked]),
+            scale=scaler.transform,
+            window_bars=1,
+            n_classes=self.n_classes,
         )
-    train, validation = (
-        part[resolved_at[part] < bars.closes_at[later[0]]]
-        for part, later in (
-            (slices["train"], slices["validation"]),
-            (slices["validation"], slices["asked"]),
-        )
-    )
-    scaler = features.fit_scaler("robust", built.values[train])
-    return BaselineRows(
-        table=built.values,
-        labels=labels,
-        decided_at=bars.closes_at,
-        resolved_at=resolved_at,
-        train=train,
-        validation=validation,
-        asked=slices["asked"],
-        center=scaler.center_,
-        scale=scaler.scale_,
-        clip=CLIP,
-        window_bars=1,
-        n_classes=n_classes,
-    )

@@ -10,17 +10,31 @@ from typing import Any
 
 import numpy as np
 
-from walkforge import features, folds, labels
-from walkforge.base import BoolArray, FoldError, Int8Array, LabelError, timeframe_ms, whole_windows
+from walkforge import calibration, features, folds, labels
+from walkforge.base import (
+    BoolArray,
+    FoldError,
+    Int8Array,
+    LabelError,
+    StudyError,
+    timeframe_ms,
+    whole_windows,
+)
 from walkforge.features import Scaler
 from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes
-from walkforge.market import Bars
+from walkforge.market import Bars, Instrument, instrument_of
 
+from ._folder import file_name
 from ._study import Study
 
 # Fewer rows than this make no measure, calibrator or stopping rule worth the name.
 _LEAST_ROWS = {"train": 100, "validation": 30, "calibration": 30, "test": 30}
+
+
+# The tick of a symbol that nobody described is read off its first bars, so that no later price
+# has a say in a label.
+_TICK_BARS = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +42,7 @@ class SymbolData:
     """One symbol: features float32 (n, F) and outcomes of its bars (n,)."""
 
     bars: Bars
+    instrument: Instrument
     values: np.ndarray
     outcomes: Outcomes
     usable: BoolArray
@@ -65,10 +80,15 @@ def prepare(bars: Mapping[str, Bars], study: Study) -> Prepared:
     Raises FoldError where the folds do not fit, or leave a symbol too few rows in a slice.
     """
     symbols = {symbol: _symbol_data(one, study) for symbol, one in bars.items()}
+    _refuse_clashes(bars, study)
     calendar = folds.common_calendar(
         {symbol: data.outcomes.decided_at[data.usable] for symbol, data in symbols.items()}
     )
-    plan = folds.make_folds(calendar, study.folds)
+    span_ms = (
+        max(int(one.timestamp[0]) for one in bars.values()),
+        min(int(one.closes_at[-1]) for one in bars.values()),
+    )
+    plan = folds.make_folds(calendar, study.folds, span_ms)
     parts = [_part(symbol, data, fold, study) for symbol, data in symbols.items() for fold in plan]
     columns = tuple(column.name for column in features.feature_set(study.features.set).columns)
     return Prepared(columns, labels.class_names(study.labels), symbols, plan, parts)
@@ -80,8 +100,8 @@ def folds_as_plain(prepared: Prepared) -> list[dict[str, Any]]:
         {
             "fold": part.fold.index,
             "symbol": part.symbol,
-            **{name: getattr(part.fold, name).as_text() for name in _LEAST_ROWS},
-            "rows": {name: len(getattr(part.rows, name)) for name in _LEAST_ROWS},
+            **{name: getattr(part.fold, name).as_text() for name in folds.SLICES},
+            "rows": {name: len(getattr(part.rows, name)) for name in folds.SLICES},
             "purged": part.rows.purged,
             "embargoed": part.rows.embargoed,
             "label_limits": part.limits.as_dict(),
@@ -90,14 +110,29 @@ def folds_as_plain(prepared: Prepared) -> list[dict[str, Any]]:
     ]
 
 
+def _refuse_clashes(bars: Mapping[str, Bars], study: Study) -> None:
+    """Refuse bars of another timeframe, and symbols whose bundles would have one name."""
+    for symbol, one in bars.items():
+        if one.timeframe != study.data.timeframe:
+            raise StudyError(
+                f"{one.name}: the bars are of {one.timeframe}, the study's data.timeframe is "
+                f"{study.data.timeframe}; set it to {one.timeframe} or bring other bars"
+            )
+        twins = [other for other in bars if file_name(other) == file_name(symbol)]
+        if len(twins) > 1:
+            raise StudyError(f"{' and '.join(twins)} would share the name {file_name(symbol)!r}")
+
+
 def _symbol_data(bars: Bars, study: Study) -> SymbolData:
     table = features.build(bars, study.features.set)
-    outcomes = labels.outcomes(bars, study.labels)
+    instrument = instrument_of(bars.venue, bars.symbol, bars.take(slice(0, _TICK_BARS)))
+    slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
+    outcomes = labels.outcomes(bars, study.labels, slippage_price=slippage_price)
     windows = whole_windows(table.valid, study.features.window_bars)
     dropped = dict(table.dropped)
     dropped["window not complete"] = int((table.valid & ~windows).sum())
     dropped["outcome not known"] = int((windows & ~outcomes.valid).sum())
-    return SymbolData(bars, table.values, outcomes, windows & outcomes.valid, dropped)
+    return SymbolData(bars, instrument, table.values, outcomes, windows & outcomes.valid, dropped)
 
 
 def _part(symbol: str, data: SymbolData, fold: Fold, study: Study) -> Part:
@@ -108,7 +143,9 @@ def _part(symbol: str, data: SymbolData, fold: Fold, study: Study) -> Part:
         usable=data.usable,
         embargo_ms=study.folds.embargo_bars * timeframe_ms(study.data.timeframe),
     )
-    for name, least in _LEAST_ROWS.items():
+    least_rows = dict(_LEAST_ROWS)
+    least_rows["calibration"] = max(30, calibration.least_rows(study.judge.calibration))
+    for name, least in least_rows.items():
         found = len(getattr(rows, name))
         if found < least:
             between = " to ".join(getattr(fold, name).as_text())

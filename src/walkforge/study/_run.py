@@ -8,21 +8,34 @@ Each stage leaves its files whole; a run that was cut off goes on after its last
 import platform
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from walkforge import __version__, backtest, evaluation, gates, market, registry, report
-from walkforge.base import RunError, StudyError, choose_device, digest_of_json, parse_utc_ms
-from walkforge.market import Bars
+from walkforge.base import (
+    RunError,
+    StudyError,
+    choose_device,
+    digest_of_json,
+    one_of,
+    parse_utc_ms,
+)
+from walkforge.market import Bars, Instrument
 
-from ._folder import RunFolder, default_folder
+from ._folder import RunFolder, default_folder, file_name
 from ._learn import Learned, Learning, Watcher
 from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
 from ._silent import Silent
 from ._study import Study
+
+JUDGED = "judged"
+"""`kind` in `run.json` of a folder that holds somebody else's predictions."""
+
+_NOT_FOR_FOREIGN = {"train_test_gap": "nobody handed over how the model did on its training rows"}
 
 
 def run(
@@ -41,6 +54,8 @@ def run(
     prepared = _prepare(study, read_bars(study) if bars is None else bars, watcher)
     # Only now, so that a study that does not fit its bars leaves nothing behind.
     folder = RunFolder.create(out or default_folder(study.name), as_yaml(study))
+    started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    folder.update_run(study_digest=_digest(study), started=started, seconds=0.0)
     return _go(study, folder, prepared, watcher)
 
 
@@ -48,6 +63,13 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
     """Continue the run in `path` after its last finished stage, training after its last epoch."""
     folder = RunFolder.open(path)
     study = load(folder / "study.yaml")
+    facts = folder.read_json("run.json")
+    if facts.get("kind") == JUDGED:
+        raise RunError(f"{path}: holds predictions that were made elsewhere; nothing to resume")
+    if facts.get("study_digest") != _digest(study):
+        raise RunError(
+            f"{path}: study.yaml has changed since the run began; put it back, or start a new run"
+        )
     watcher = watcher or Silent()
     return _go(study, folder, _prepare(study, read_bars(study), watcher), watcher)
 
@@ -69,6 +91,8 @@ def read_bars(study: Study) -> dict[str, Bars]:
         return market.read_folder(Path(data.bars), timeframe=data.timeframe, symbols=wanted, **span)
     if data.source == "sample":
         found = market.sample_bars()
+        for symbol in wanted or []:
+            one_of("symbol", symbol, found)
     else:
         made = data.simulated
         found = {
@@ -103,6 +127,7 @@ def _go(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher) -
     bars = {symbol: data.bars for symbol, data in prepared.symbols.items()}
     _note_data(folder, bars)
     folder.write_json("folds.json", folds_as_plain(prepared))
+    instruments = {symbol: data.instrument for symbol, data in prepared.symbols.items()}
 
     learning = Learning(study, prepared, _Logging(folder, watcher))
     if not folder.has("predictions.parquet"):
@@ -115,26 +140,32 @@ def _go(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher) -
         watcher.stage("baselines")
         folder.write_table("baseline_predictions.parquet", learning.baselines())
 
-    measure_and_backtest(study, folder, bars, prepared.classes, watcher)
+    measure_and_backtest(study, folder, bars, instruments, watcher)
+    seconds = folder.read_json("run.json")["seconds"] + time.perf_counter() - started
+    folder.update_run(**_facts(study, seconds))
+    watcher.stage("verdict and report")
     judge(folder.path)
-    folder.update_run(**_facts(study, time.perf_counter() - started))
-    watcher.stage("report")
-    report.write_report(folder.path)
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return folder.path
 
 
 def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
-    """Judge a run's measures again, by another profile if one is named; return the verdict."""
+    """Judge a run's measures, by another profile if one is named; write verdict and report."""
     folder = RunFolder.open(path)
+    for name in ("metrics.json", "diagnostics.json", "backtest.json"):
+        if not folder.has(name):
+            raise RunError(f"{path}: {name} is missing; continue with `walkforge resume {path}`")
+    foreign = folder.read_json("run.json").get("kind") == JUDGED
     verdict = gates.judge(
         metrics=folder.read_json("metrics.json"),
         diagnostics=folder.read_json("diagnostics.json"),
         backtest=folder.read_json("backtest.json"),
         data_info=folder.read_json("data_info.json"),
         profile=profile or load(folder / "study.yaml").judge.profile,
+        without=_NOT_FOR_FOREIGN if foreign else {},
     )
     folder.write_json("verdict.json", verdict)
+    report.write_report(folder.path)
     return verdict
 
 
@@ -142,38 +173,46 @@ def measure_and_backtest(
     study: Study,
     folder: RunFolder,
     bars: Mapping[str, Bars],
-    classes: tuple[str, ...],
+    instruments: Mapping[str, Instrument],
     watcher: Watcher,
 ) -> None:
     """Write measures, diagnostics and the backtest of the predictions in `folder`."""
     predictions = folder.read_table("predictions.parquet")
     if not folder.has("metrics.json", "diagnostics.json"):
         watcher.stage("measures")
-        _measure(study, folder, predictions, classes)
+        _measure(study, folder, predictions)
     if not folder.has("backtest.json", "trades.parquet", "equity.parquet"):
         watcher.stage("backtest")
-        result = backtest_predictions(study, folder, bars, predictions)
+        result = backtest_predictions(study, bars, instruments, predictions)
         folder.write_table("trades.parquet", result.trades)
         folder.write_table("equity.parquet", backtest.thin_equity(result.equity))
         folder.write_json("backtest.json", result.summary)
 
 
 def backtest_predictions(
-    study: Study, folder: RunFolder, bars: Mapping[str, Bars], predictions: pl.DataFrame
+    study: Study,
+    bars: Mapping[str, Bars],
+    instruments: Mapping[str, Instrument],
+    predictions: pl.DataFrame,
 ) -> backtest.BacktestResult:
     """Return what the predictions' intentions would have made on `bars`."""
-    classes = [name.removeprefix("p_") for name in predictions.columns if name.startswith("p_")]
+    classes = evaluation.classes_of(predictions)
     edge = study.judge.min_edge
     intentions = backtest.intentions_from_predictions(predictions, classes=classes, min_edge=edge)
-    n_trials = folder.read_json("run.json")["n_members"]
+    # Symbols and folds are parts of one strategy; seeds and settings are what one picks among.
+    n_trials = study.judge.n_trials * predictions["seed"].n_unique()
     return backtest.run(
-        bars, intentions, study.backtest, n_trials=n_trials, rule=backtest.edge_rule(edge)
+        bars,
+        intentions,
+        study.backtest,
+        n_trials=n_trials,
+        instruments=instruments,
+        rule=backtest.edge_rule(edge),
     )
 
 
-def _measure(
-    study: Study, folder: RunFolder, predictions: pl.DataFrame, classes: tuple[str, ...]
-) -> None:
+def _measure(study: Study, folder: RunFolder, predictions: pl.DataFrame) -> None:
+    classes = evaluation.classes_of(predictions)
     metrics = evaluation.metrics(
         predictions,
         folder.read_table("baseline_predictions.parquet"),
@@ -193,22 +232,32 @@ def _measure(
 
 def _write_bundles(folder: RunFolder, learning: Learning, learned: list[Learned]) -> None:
     for one in learned:
-        place = one.trained.member.name.replace("/", "_")
+        member = one.trained.member
+        place = f"{file_name(member.symbol)}_fold{member.fold}_seed{member.seed}"
         registry.write_bundle(folder / "models" / place, learning.describe(one), one.trained.state)
 
 
 def _note_data(folder: RunFolder, bars: Mapping[str, Bars]) -> None:
     """Write `data_info.json`; on a resume refuse bars that are not those of the run."""
-    info = {symbol: market.data_info(one) for symbol, one in bars.items()}
     if folder.has("data_info.json"):
-        known = folder.read_json("data_info.json")
-        changed = [s for s in info if known.get(s, {}).get("digest") != info[s]["digest"]]
-        if changed or known.keys() != info.keys():
-            raise RunError(
-                f"{folder.path}: the bars of {', '.join(changed) or 'this run'} have changed since "
-                "it began; start a new run"
-            )
+        refuse_other_bars(folder, bars)
+    info = {symbol: market.data_info(one) for symbol, one in bars.items()}
     folder.write_json("data_info.json", info)
+
+
+def refuse_other_bars(folder: RunFolder, bars: Mapping[str, Bars]) -> None:
+    """Raise RunError where the bars are not those that the run began with."""
+    known = folder.read_json("data_info.json")
+    changed = [s for s, one in bars.items() if known.get(s, {}).get("digest") != one.digest()]
+    if changed or known.keys() != bars.keys():
+        raise RunError(
+            f"{folder.path}: the bars of {', '.join(changed) or 'this run'} have changed since "
+            "it began; start a new run"
+        )
+
+
+def _digest(study: Study) -> str:
+    return digest_of_json(as_yaml(study))
 
 
 def _facts(study: Study, seconds: float) -> dict[str, Any]:
@@ -219,7 +268,6 @@ def _facts(study: Study, seconds: float) -> dict[str, Any]:
         "walkforge": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "study_digest": digest_of_json(as_yaml(study)),
         "seeds": list(study.seeds),
         "seconds": seconds,
     }

@@ -4,6 +4,7 @@ Most sections are the settings of the rooms themselves, so that a value has one 
 check. The study room is the only one that knows them all.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -116,10 +117,19 @@ class JudgeSection:
     profile: Literal["default", "v8"] = "default"
     n_resamples: int = 1000
     """Block-bootstrap resamples behind every interval."""
+    n_trials: int = 1
+    """Settings that were tried to arrive at this study, itself included; every seed is a trial of
+    its own. They raise the bar of the deflated Sharpe ratio."""
     min_edge: float = 0.0
     """Least lead of p_up over p_down, or the other way round, for a trade."""
 
     def __post_init__(self) -> None:
+        if not self.baselines or len(set(self.baselines)) < len(self.baselines):
+            raise StudyError(
+                f"judge.baselines is {list(self.baselines)}; expected at least one, each once"
+            )
+        if self.n_trials < 1:
+            raise StudyError(f"judge.n_trials is {self.n_trials}; this one counts, so at least 1")
         if self.n_resamples < 100:
             raise StudyError(f"judge.n_resamples is {self.n_resamples}; expected at least 100")
         if not 0 <= self.min_edge < 1:
@@ -146,8 +156,12 @@ class Study:
     backtest: BacktestSetup = field(default_factory=BacktestSetup)
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", self.name):
+            raise StudyError(f"name is {self.name!r}; expected letters, digits and . _ - only")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise StudyError(f"seeds is {list(self.seeds)}; expected different whole numbers")
+        if not all(0 <= seed < 2**31 for seed in self.seeds):
+            raise StudyError(f"seeds is {list(self.seeds)}; expected numbers from 0 to 2147483647")
         if self.labels.kind == "triple_barrier" and self.labels.bracket != self.backtest.bracket:
             raise StudyError(
                 "labels.bracket and backtest.bracket differ; a triple-barrier label means the "

@@ -26,6 +26,7 @@ _BOOSTING = {
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "feature_fraction": 0.5,
+    "seed": 0,
     "deterministic": True,
     "force_row_wise": True,
     "verbosity": -1,
@@ -34,9 +35,9 @@ _BOOSTING = {
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BaselineRows:
-    """One symbol in one fold: the scaled table and the rows of each slice.
+    """One symbol in one fold: its table and the rows of each slice.
 
-    `table` (N, F) float32 holds raw features of the symbol; `labels` (N,) int8 are -1 where a row
+    `table` (N, F) float32 holds features before scaling; `labels` (N,) int8 are -1 where a row
     has no label; times are ms UTC.
     """
 
@@ -48,19 +49,16 @@ class BaselineRows:
     validation: IntArray
     asked: IntArray
     """Rows to predict: calibration or test."""
-    center: FloatArray
-    scale: FloatArray
-    clip: float
+    scale: Callable[[np.ndarray], np.ndarray]
+    """The scaler's `transform`, fitted on the training rows."""
     window_bars: int
     n_classes: int
-    seed: int = 0
 
     def inputs(self, rows: IntArray) -> np.ndarray:
         """Return scaled features (n, F x lags) float32 of rows, at a few lags of the window."""
         lags = [lag for lag in _LAGS if lag < self.window_bars]
-        x = np.concatenate([self.table[rows - lag] for lag in lags], axis=1)
-        center, scale = np.tile(self.center, len(lags)), np.tile(self.scale, len(lags))
-        return np.clip((x - center) / scale, -self.clip, self.clip).astype(np.float32)
+        scaled = [self.scale(self.table[rows - lag]) for lag in lags]
+        return np.concatenate(scaled, axis=1, dtype=np.float32)
 
     def train_shares(self) -> FloatArray:
         """Return the share (C,) of each class in the training rows."""
@@ -104,7 +102,7 @@ def lightgbm(rows: BaselineRows) -> FloatArray:
         Dataset(rows.inputs(part), rows.labels[part]) for part in (rows.train, rows.validation)
     )
     booster = train(
-        _BOOSTING | {"num_class": rows.n_classes, "seed": rows.seed & 0x7FFFFFFF},
+        _BOOSTING | {"num_class": rows.n_classes},
         learned,
         num_boost_round=_BOOSTING_ROUNDS,
         valid_sets=[stopping],

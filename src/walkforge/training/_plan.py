@@ -43,7 +43,7 @@ class TrainingPlan:
                 raise TrainingError(
                     f"training.{name} is {getattr(self, name)}; it must be at least 0"
                 )
-        if not 0 < self.clip_norm:
+        if not self.clip_norm > 0:
             raise TrainingError(f"training.clip_norm is {self.clip_norm}; it must be positive")
         for name in ("label_smoothing", "plateau_factor"):
             if not 0 <= getattr(self, name) < 1:
