@@ -1,5 +1,7 @@
 """Equity marked at every close, pooled over symbols, buy-and-hold, and the thinned table."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -126,6 +128,27 @@ def test_exposure_is_the_share_of_bars_held():
 
 
 # Buy and hold
+
+
+def test_a_coin_that_falls_below_its_tick_has_every_number_of_the_backtest():
+    bars = random_bars(300, seed=3, symbol="TEST")
+    crash = np.geomspace(1.0, 1e-6, 300)  # from 100 to a hundredth of the tick of 0.01
+    prices = {name: getattr(bars, name) * crash for name in ("open", "high", "low", "close")}
+    bars = dataclasses.replace(bars, **prices)
+    sides = {row: 1 if row % 4 else -1 for row in range(20, 298)}
+    setup = _setup(n_random=3, costs=Costs(fee_frac=0.01, slippage_ticks=1.0))
+    result = _run(bars, intentions(bars, sides), setup)
+    assert result.summary["pooled"]["exits"]["stop"] > 0
+    assert result.summary["pooled"]["exits"]["stop"] > 0
+    assert (result.trades["exit_price"] > 0).all()
+    assert [row["factor"] for row in result.summary["cost_stress"]] == [0.0, 1.0, 2.0, 4.0]
+    # Sold at 99 % of the last close, not at a tick below it, which would be below zero.
+    held = result.summary["buy_and_hold"]
+    units = setup.size_contracts
+    assert held["pnl"] < 0
+    assert held["pnl"] == pytest.approx(
+        units * (bars.close[-1] * 0.99 - (bars.open[21] + 0.01)) - held["fees"]
+    )
 
 
 def test_buy_and_hold_by_hand():

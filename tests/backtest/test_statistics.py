@@ -1,7 +1,7 @@
 """Sharpe, deflated Sharpe, intervals and random entries, against hand-worked numbers."""
 
-import json
 import dataclasses
+import json
 import math
 
 import numpy as np
