@@ -135,7 +135,7 @@ def test_a_coin_that_falls_below_its_tick_has_every_number_of_the_backtest():
     crash = np.geomspace(1.0, 1e-6, 300)  # from 100 to a hundredth of the tick of 0.01
     prices = {name: getattr(bars, name) * crash for name in ("open", "high", "low", "close")}
     bars = dataclasses.replace(bars, **prices)
-    sides = {row: 1 if row % 4 else -1 for row in range(20, 298)}
+    sides = {row: 1 if row % 5 else -1 for row in range(20, 298)}
     setup = _setup(n_random=3, costs=Costs(fee_frac=0.01, slippage_ticks=1.0))
     result = _run(bars, intentions(bars, sides), setup)
     assert result.summary["pooled"]["exits"]["stop"] > 0

@@ -26,7 +26,7 @@ def test_a_block_is_at_least_twice_the_longest_label():
     # The table resolves 12 bars after the opening: 11 later decisions fall before that.
     assert plan.label_span_times == 11.0
     assert plan.length_times >= 22.0
-    assert plan.n_blocks == pytest.approx(1000 / 24, abs=1)
+    assert plan.n_blocks == pytest.approx(1000 / 22, abs=1)
 
 
 def test_losses_with_a_memory_make_longer_blocks():

@@ -23,7 +23,7 @@ class Yardstick:
 
     capital: float
     periods_per_year: float
-    """Of the returns: 365 days, those that a session market opens, or bars where these are longer."""
+    """Of the returns: 365 days, the days that a session market opens, or bars above a day."""
     n_trials: int
     n_resamples: int
     seed: int

@@ -57,8 +57,9 @@ def import_bars(
     """Bring a CSV, zip or Parquet file, or a folder of them, into a store; one report a series.
 
     Takes `timestamp,open,high,low,close,volume` and Binance's 12-column klines. Symbol and
-    timeframe come from the files' names unless given; a `calendar` other than `auto` is kept. Files of one series may overlap where
-    they agree, with each other and with what is stored.
+    timeframe come from the files' names unless given; a `calendar` other than `auto` is kept, now
+    and in later imports. Files of one series may overlap where they agree, with each other and
+    with what is stored.
 
     Raises BarsError or UsageError for the first trouble in any file; the store then is as it was.
     """
