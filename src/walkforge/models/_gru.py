@@ -34,7 +34,7 @@ class _GruTwin(nn.Module):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gru:
-    """GRU layers over the window, dropout after each, a linear head on the last state."""
+    """GRU layers over the window, dropout between them, a linear head on the last state."""
 
     n_features: int
     window_bars: int
@@ -53,10 +53,13 @@ class Gru:
         """Return logits_MBC."""
         sequence_MTBX = x_MBTF.transpose(1, 2)
         for layer in range(self.layers):
-            sequence_MTBX = self._layer(state, layer, sequence_MTBX)
-            if dropout is not None:
+            if dropout is not None and layer > 0:
                 sequence_MTBX = dropout(sequence_MTBX, layer)
-        return packed_linear(state, "head", sequence_MTBX[:, -1])
+            sequence_MTBX = self._layer(state, layer, sequence_MTBX)
+        last_MBH = sequence_MTBX[:, -1]
+        if dropout is not None:
+            last_MBH = dropout(last_MBH, 0)
+        return packed_linear(state, "head", last_MBH)
 
     def numbers_per_row(self) -> int:
         """Return about how many numbers a prediction of one row holds at once."""
