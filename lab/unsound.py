@@ -1,6 +1,6 @@
 """What the unsound way would have claimed, beside what a run measured.
 
-    python lab/unsound.py RUN BARS_FOLDER
+    python lab/unsound.py RUN BARS_FOLDER [EPOCHS]
 
 Takes the run's own bars, features, network and training plan, and breaks two rules at once: train,
 validation and test rows are drawn at random from all of time, and scaler and label limits are
@@ -28,8 +28,9 @@ class Progress(study.Silent):
         print(f"epoch {report['epoch']}: {np.round(losses, 4)}", file=sys.stderr)
 
 
-def main(run: Path, bars: Path) -> None:
-    plan = study.load(run / "study.yaml", bars=bars)
+def main(run: Path, bars: Path, *epochs: str) -> None:
+    fewer = [f"training.epochs={number}" for number in epochs]
+    plan = study.load(run / "study.yaml", fewer, bars=bars)
     device, _ = choose_device(plan.device.device)
     precision, _ = choose_precision(plan.device.precision, device)
     tables, members, tests, first = [], [], [], 0
@@ -121,4 +122,4 @@ def _measures(logits, truth):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

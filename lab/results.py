@@ -1,0 +1,79 @@
+"""The tables of docs/results.md, from run folders.
+
+python lab/results.py RUN [RUN ...]
+"""
+
+import json
+import sys
+from pathlib import Path
+
+SCORES = ("accuracy", "balanced_accuracy", "log_loss", "mcc", "roc_auc", "ece")
+
+
+def main(*runs: Path) -> None:
+    for run in runs:
+        print(f"### {run.name}\n")
+        for table in (_scores(run), _gates(run), _money(run), _facts(run)):
+            print(table + "\n")
+
+
+def _read(run: Path, name: str) -> dict:
+    return json.loads((run / name).read_text())
+
+
+def _scores(run: Path) -> str:
+    metrics = _read(run, "metrics.json")
+    lines = [f"| | {' | '.join(SCORES)} | log loss that the model saves |", "|---" * 8 + "|"]
+    rows = {"**model**": metrics["model"]["pooled"]}
+    rows |= {name: blocks["pooled"] for name, blocks in metrics["baselines"].items()}
+    for name, block in rows.items():
+        saved = metrics["improvement"].get(name, {}).get("log_loss")
+        cells = [_interval(block[score]) for score in SCORES]
+        lines.append(f"| {name} | {' | '.join(cells)} | {_interval(saved) if saved else ''} |")
+    return "\n".join(lines)
+
+
+def _gates(run: Path) -> str:
+    verdict = _read(run, "verdict.json")
+    word = "FIT" if verdict["fit"] else "NOT FIT"
+    failed = [gate for gate in verdict["gates"] if not gate["passed"]]
+    head = f"Verdict by profile `{verdict['profile']}`: **{word}**, {len(failed)} of "
+    head += f"{len(verdict['gates'])} gates failed."
+    return "\n".join([head, "", *(f"- `{gate['name']}`: {gate['reason']}" for gate in failed)])
+
+
+def _money(run: Path) -> str:
+    backtest = _read(run, "backtest.json")
+    rows = {"as traded": backtest["pooled"], "at the taker fee": backtest["taker"]}
+    rows |= {f"costs x{row['factor']:g}": row for row in backtest["cost_stress"]}
+    rows |= {"last days": backtest["last_days"], "buy and hold": backtest["buy_and_hold"]}
+    lines = ["| | trades | win rate | PnL | fees | ROI | Sharpe |", "|---" * 7 + "|"]
+    for name, block in rows.items():
+        rate, sharpe = block["win_rate"], block["sharpe_annual"]
+        lines.append(
+            f"| {name} | {block['n_trades']} | {'' if rate is None else f'{rate:.1%}'} | "
+            f"{block['pnl']:.2f} | {block['fees']:.2f} | {block['roi_frac']:.2%} | "
+            f"{'' if sharpe is None else f'{sharpe:.2f}'} |"
+        )
+    return "\n".join(lines)
+
+
+def _facts(run: Path) -> str:
+    facts = _read(run, "run.json")
+    log = [json.loads(line) for line in (run / "training_log.jsonl").read_text().splitlines()]
+    speed = sorted(line["rows_per_s"] for line in log)[len(log) // 2]
+    return (
+        f"{facts['n_members']} members of {facts['n_parameters']:,} weights, {len(log)} epochs, "
+        f"{speed:,.0f} rows/s, {facts['seconds'] / 60:.0f} minutes in all on {facts['device']} "
+        f"({facts['precision']})."
+    )
+
+
+def _interval(measure: dict) -> str:
+    if measure["value"] is None:
+        return "-"
+    return f"{measure['value']:.4f} ({measure['low']:.4f} to {measure['high']:.4f})"
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
