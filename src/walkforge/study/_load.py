@@ -86,7 +86,11 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _plain_study(source: str) -> dict[str, Any]:
