@@ -84,12 +84,13 @@ def deflated_sharpe(evidence: Evidence) -> Finding:
         )
     trials = evidence.traded("pooled", "n_trials")
     among = f"{int(trials)} trials" if trials else "all trials"
+    rival = "0" if trials == 1 else f"the luckiest of {among}"
     return Finding(
         value=probability,
         limit=limits.DEFLATED_SHARPE,
         passed=probability >= limits.DEFLATED_SHARPE,
         reason=(
-            f"The Sharpe ratio is better than the luckiest of {among} with a probability of "
+            f"The Sharpe ratio is better than {rival} with a probability of "
             f"{percent(probability)}; at least {percent(limits.DEFLATED_SHARPE)} are needed."
         ),
     )
