@@ -233,3 +233,14 @@ def test_a_small_table_is_left_as_it_is():
 def test_equity_is_finite_everywhere():
     equity = _long_equity()
     assert np.isfinite(equity.select(pl.selectors.float()).to_numpy()).all()
+
+
+def test_the_window_ends_with_the_segment_of_the_last_decision():
+    """A month of idle bars after a hole would empty the last days and dilute every ratio."""
+    bars = random_bars(400, seed=3, holes_at=(210,))
+    table = intentions(bars, {100: 1, 205: -1})
+    result = run({bars.symbol: bars}, table, instruments={bars.symbol: venue(bars.symbol)})
+    last = result.equity["timestamp"].dt.epoch("ms").max()
+    assert last == bars.timestamp[209]
+    assert result.summary["pooled"]["exits"]["segment_end"] <= 1
+    assert result.summary["last_days"]["n_trades"] == 2

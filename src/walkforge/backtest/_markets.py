@@ -59,8 +59,9 @@ def _window(checked: pl.DataFrame, bars: Mapping[str, Bars], bracket: Bracket) -
         one = bars[str(symbol)]
         first, last = int(part["row"].min()), int(part["row"].max())  # type: ignore[arg-type]
         starts.append(int(one.timestamp[first]))
-        longest = min(last + 1 + bracket.max_hold_bars, len(one) - 1)
-        ends.append(int(one.timestamp[longest]))
+        # A position ends with its segment: what comes after a hole is no part of the window.
+        segment_end = int(np.searchsorted(one.segment, one.segment[last], side="right")) - 1
+        ends.append(int(one.timestamp[min(last + 1 + bracket.max_hold_bars, segment_end)]))
     return min(starts), max(ends)
 
 
