@@ -183,7 +183,7 @@ def test_anybodys_predictions_are_judged_beside_the_baselines(venue, tmp_path):
     metrics = json.loads((tmp_path / "judged" / "metrics.json").read_text())
     # The first 40 % of the time taught the baselines and is not judged.
     assert metrics["model"]["pooled"]["accuracy"]["n"] == pytest.approx(0.6 * len(table), rel=0.1)
-    assert (tmp_path / "judged" / "report.html").is_file()
+    assert "made elsewhere: p.parquet" in (tmp_path / "judged" / "report.html").read_text()
     assert call("judge", str(tmp_path / "judged"), "--json")[0] == 0
 
 

@@ -22,7 +22,8 @@ def what_was_run(run: Run) -> Html:
             [
                 ("Question", _text(at(run.study, "note"))),
                 ("Bars", _bars(run)),
-                ("Labels", _labels(run)),
+                ("Predictions", _elsewhere(run)),
+                ("Labels", "" if _elsewhere(run) else _labels(run)),
                 ("Networks", _networks(run)),
                 ("Device", _chosen(at(info, "device"), at(info, "device_reason"))),
                 ("Precision", _chosen(at(info, "precision"), at(info, "precision_reason"))),
@@ -32,6 +33,13 @@ def what_was_run(run: Run) -> Html:
         ),
         sources({name: () for name in _FILES if (run.folder / name).is_file()}),
     )
+
+
+def _elsewhere(run: Run) -> str:
+    """Return where predictions came from that no network of ours made."""
+    if at(run.run, "kind") != "judged":
+        return ""
+    return f"made elsewhere: {at(run.run, 'source')}; the first 40 % of their time is not judged"
 
 
 def _bars(run: Run) -> str:
