@@ -8,6 +8,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every run: a red test is then a change's doing, and can be run again.
+settings.register_profile("steady", derandomize=True)
+settings.load_profile("steady")
 
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -250,8 +250,7 @@ class _Trainer:
             key=lambda line: line["validation_loss"],
             default=None,
         )
-        # A member that never had a finite loss keeps what it has: its predictions are not finite
-        # either, and the gates say so.
+        # A member that never had a finite loss keeps what it has; `best_epoch` 0 tells the caller.
         source = self.pack.weights_MP if best is None else self.pack.best_MP
         return TrainedMember(
             member=member,
