@@ -12,6 +12,7 @@ from walkforge.base import BoolArray, IntArray, timeframe_ms, utc_text
 CALENDARS = ("24/7", "session")
 
 DAY_MS = 86_400_000
+_ONE_DAY = np.timedelta64(1, "D")
 # Two weeks without Saturdays are no accident.
 CALENDAR_SHOWS_MS = 14 * DAY_MS
 # A stray bar or two: less than this share of the Saturday bars that a 24/7 market would have.
@@ -71,7 +72,7 @@ def hole_before(timestamp: IntArray, step_ms: int, calendar: str) -> BoolArray:
         return holes
     rows = np.flatnonzero(pause > max(_LONGEST_NIGHT_MS, step_ms))
     before, after = _date(timestamp[rows]), _date(timestamp[rows + 1])
-    weekdays = np.busday_count(before + 1, after)
+    weekdays = np.busday_count(before + _ONE_DAY, after)
     days = (after - before).astype(np.int64) - 1
     closing = (days > weekdays) | (weekdays <= 1)
     holes[rows + 1] = ~closing | (pause[rows] > _LONGEST_PAUSE_MS)
@@ -91,7 +92,7 @@ def holes_in(timestamp: IntArray, step_ms: int, calendar: str) -> tuple[Hole, ..
     if calendar == "24/7" or step_ms > DAY_MS:
         missing = (before - after - 1) // step_ms
     else:
-        days = np.busday_count(_date(after) + 1, _date(before))
+        days = np.busday_count(_date(after) + _ONE_DAY, _date(before))
         missing = days * _usual_bars_a_day(timestamp)
     return tuple(
         Hole(int(left), int(right), int(count))
