@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from report.made_comparison import make_comparison
 from report.made_run import make_run
-from walkforge.report import write_report
+from walkforge.report import write_comparison, write_report
 
 pytestmark = pytest.mark.browser
 
@@ -131,3 +132,22 @@ def test_the_inside_of_wide_tables_can_be_reached_by_keyboard(
     visit.page.keyboard.press("ArrowRight")
     visit.until("document.activeElement.scrollLeft > 0")
     assert visit.page.evaluate("window.scrollX") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [_PHONE, _DESKTOP], ids=["phone", "desktop"])
+def test_a_comparison_is_drawn_quietly_and_nowhere_too_wide(
+    browser: Any, tmp_path: Path, viewport: dict[str, int], scheme: str
+) -> None:
+    names = ("base", "<img src=x onerror=alert(1)>", "a_very_long_name_of_a_run_" * 3)
+    page = write_comparison(make_comparison(names), tmp_path / "comparison.html")
+    visit = Visit(browser, page, viewport, scheme)
+    drawn = visit.page.evaluate(_DRAWN)
+    assert [picture["name"] for picture in drawn] == ["plot-gains", "plot-equity", "plot-losses"]
+    for picture in drawn:
+        assert picture["traces"] > 0, picture["name"]
+        assert picture["right"] <= viewport["width"]
+    assert visit.width() <= viewport["width"]
+    assert visit.page.locator("img").count() == 0
+    assert visit.complaints == []
+    assert [url for url in visit.requests if not url.startswith("data:")] == [page.as_uri()]

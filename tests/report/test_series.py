@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from walkforge.report._figure import rounded, thinned
 from walkforge.report._folds import fold_lines
-from walkforge.report._saving import _edges
+from walkforge.report._forest import Gain, _edges
 from walkforge.report._training import _median_line, member_histories
 
 _FOLD = {
@@ -70,8 +70,8 @@ def test_symbols_with_the_same_slices_share_a_line_and_their_rows_are_added() ->
 
 
 def test_a_baseline_far_away_does_not_press_the_others_together() -> None:
-    near = [{"value": value, "low": value - 0.001, "high": value + 0.001} for value in (0.0, 0.004)]
-    far = {"value": 0.9, "low": 0.8, "high": 1.0}
+    near = [Gain(value, value - 0.001, value + 0.001) for value in (0.0, 0.004)]
+    far = Gain(0.9, 0.8, 1.0)
     low, high = _edges([*near, far])
     assert low < -0.001
     assert 0.005 < high < 0.02

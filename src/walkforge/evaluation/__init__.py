@@ -6,7 +6,18 @@ Nothing here decides whether a number is good: that is the gates' business.
 from ._diagnostics import diagnostics
 from ._measure import measure
 from ._metrics import metrics
+from ._paired_test import LABELS_MAY_DIFFER_FRAC, holm, paired_mean, paired_test
 from ._read import read_predictions
 from ._rows import classes_of
 
-__all__ = ["classes_of", "diagnostics", "measure", "metrics", "read_predictions"]
+__all__ = [
+    "LABELS_MAY_DIFFER_FRAC",
+    "classes_of",
+    "diagnostics",
+    "holm",
+    "measure",
+    "metrics",
+    "paired_mean",
+    "paired_test",
+    "read_predictions",
+]

@@ -60,16 +60,22 @@ class BlockPlan:
 
 
 def plan_blocks(rows: Rows, loss: FloatArray) -> BlockPlan:
-    """Return blocks for rows with a finite loss each (n,), the log loss.
+    """Return blocks for rows with a finite loss each (n,), the log loss; see `plan_times`."""
+    return plan_times(rows.time_ms, rows.span_ms, loss)
 
-    A block is at least twice the longest label (whole labels then lie inside it, and few cross
-    its edges), at least twice the length that the Politis-White rule of 2004, corrected in 2009,
-    finds best for the loss per decision time (it is meant for blocks that overlap; ours do not)
-    but for that no longer than a tenth of all times, and no shorter than 1/500 of them.
+
+def plan_times(time_ms: IntArray, span_ms: IntArray, loss: FloatArray) -> BlockPlan:
+    """Return blocks for finite losses (n,), or differences of losses, at times (n,) in any order.
+
+    `span_ms` (n,) is how long each label took to resolve, -1 where that is not known. A block is
+    at least twice the longest label (whole labels then lie inside it, and few cross its edges),
+    at least twice the length that the Politis-White rule of 2004, corrected in 2009, finds best
+    for the loss per decision time (it is meant for blocks that overlap; ours do not) but for
+    that no longer than a tenth of all times, and no shorter than 1/500 of them.
     """
-    times, position = np.unique(rows.time_ms, return_inverse=True)
+    times, position = np.unique(time_ms, return_inverse=True)
     per_time = np.bincount(position, loss) / np.bincount(position)
-    label_span = _label_span_times(rows, times, position)
+    label_span = _label_span_times(times[position] + np.maximum(span_ms, 0), times, position)
     memory = _memory_times(per_time)
     from_memory = min(2.0 * memory, len(times) / BLOCKS_DESPITE_MEMORY)
     length = max(2.0 * label_span, from_memory, len(times) / MOST_BLOCKS, 1.0)
@@ -81,13 +87,12 @@ def plan_blocks(rows: Rows, loss: FloatArray) -> BlockPlan:
     )
 
 
-def _label_span_times(rows: Rows, times: IntArray, position: IntArray) -> float:
+def _label_span_times(resolved_ms: IntArray, times: IntArray, position: IntArray) -> float:
     """Return how many later decisions the longest label overlaps with.
 
     Counted in decisions, not by the clock: a night, a weekend or a hole in which nothing is
     decided makes no label longer. A row's time is its bar's opening, one step before its decision.
     """
-    resolved_ms = rows.time_ms + np.maximum(rows.span_ms, 0)
     later = np.searchsorted(times, resolved_ms) - position - 1
     return float(max(0, later.max()))
 

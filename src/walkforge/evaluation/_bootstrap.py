@@ -51,13 +51,38 @@ def interval(drawn: Float[np.ndarray, " R"], n_blocks: int) -> tuple[float | Non
     """
     from scipy.stats import norm, t
 
-    defined = drawn[np.isfinite(drawn)]
-    if n_blocks < FEWEST_BLOCKS or len(defined) == 0 or len(defined) < 0.9 * len(drawn):
+    defined = _defined(drawn, n_blocks)
+    if defined is None:
         return None, None
     stretch = np.sqrt(n_blocks / (n_blocks - 1)) * t.ppf((1 + LEVEL) / 2, n_blocks - 1)
     tail = float(norm.cdf(-stretch))
     low, high = np.quantile(defined, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def p_value(drawn: Float[np.ndarray, " R"], n_blocks: int) -> float | None:
+    """Return the two-sided p-value of "the true value is 0", None where there is no interval.
+
+    It is 1 less the level at which `interval` would just touch 0, so that both say the same. The
+    value itself counts as one more resample: p is never 0, and R resamples cannot claim more
+    than they saw. All resamples at 0, as of a model beside itself, give 1.
+    """
+    from scipy.stats import norm, t
+
+    defined = _defined(drawn, n_blocks)
+    if defined is None:
+        return None
+    beyond = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    tail = min(0.5, (1 + beyond) / (1 + len(defined)))
+    stretch = -norm.ppf(tail) / np.sqrt(n_blocks / (n_blocks - 1))
+    return min(1.0, float(2.0 * t.sf(stretch, n_blocks - 1)))
+
+
+def _defined(drawn: FloatArray, n_blocks: int) -> FloatArray | None:
+    """Return the resamples with a number, None where they are too few to say anything."""
+    defined = drawn[np.isfinite(drawn)]
+    few = n_blocks < FEWEST_BLOCKS or len(defined) == 0 or len(defined) < 0.9 * len(drawn)
+    return None if few else defined
 
 
 def measured(

@@ -1,45 +1,20 @@
 """What a model gains over a baseline on the very same rows.
 
-Shapes: n rows of the model, k of the baseline (one per time, symbol and fold), C classes, K blocks
+Shapes: n rows of the model, k of the baseline (one per time, symbol and fold)
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from walkforge.base import EvaluationError, FloatArray, IntArray
+from walkforge.base import EvaluationError, IntArray
 
 from ._blocks import BlockPlan
-from ._bootstrap import measured, resample
+from ._pairs import Pairs, add_parts, gains_apart, gains_of, losses_and_hits
 from ._rows import Rows, new_keys, place_of
-from ._scores import log_losses, mean_over_classes
-from ._tally import grid_sums, top_class
 
 # Quarters of the tested time: where there is one fold only, stability is asked of them.
 _PERIODS = 4
-_UNITS = {"log_loss": "nats", "accuracy": "fraction", "balanced_accuracy": "fraction"}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pairs:
-    """Model and baseline side by side, one pair per row of the model or per decision (n,)."""
-
-    label: IntArray
-    saved: FloatArray
-    """Log loss of the baseline less that of the model, nats."""
-    gained: FloatArray
-    """Hit of the model less hit of the baseline, -1 to 1."""
-
-    def sums(self, group: IntArray, n_groups: int, n_classes: int) -> FloatArray:
-        """Return per group: log loss saved, then hits gained (C,), then rows (C,) per class."""
-        shape = (n_groups, n_classes)
-        saved = np.bincount(group, self.saved, minlength=n_groups)[:, None]
-        gained = grid_sums(group, self.label, self.gained, shape)
-        counts = grid_sums(group, self.label, np.ones(len(self.label)), shape)
-        return np.concatenate([saved, gained, counts], axis=1)
 
 
 def improvement(
@@ -54,34 +29,20 @@ def improvement(
     """
     decision = _match(model, baseline, name)
     per_row, per_decision = _pairs(model, baseline, decision)
-    finite_rows, finite = np.isfinite(per_row.saved), np.isfinite(per_decision.saved)
-    rows, kept = _take(per_row, finite_rows), _take(per_decision, finite)
-    blocks, block = np.unique(plan.block_of(baseline.time_ms[finite]), return_inverse=True)
-    n_classes, n = model.n_classes, int(finite.sum())
-    per_block = kept.sums(block, len(blocks), n_classes)
-    drawn = _gains(resample(per_block, n_resamples=n_resamples, seed=seed))
-    period = plan.block_of(baseline.time_ms[finite]) * _PERIODS // plan.n_blocks
-    apart = {
-        "by_period": _apart(kept, period, n_classes),
-        "by_fold": _apart(kept, baseline.fold[finite], n_classes),
-        "by_symbol": _named(_apart(kept, baseline.symbol[finite], n_classes), model.symbols),
-        "by_seed": _apart(rows, model.seed[finite_rows], n_classes),
-    }
-    return {
-        kind: measured(
-            float(value[0]),
-            drawn[kind],
-            n=n,
-            n_blocks=len(blocks),
-            unit=_UNITS[kind],
-            undefined="fewer than two classes came true on these rows",
-        )
-        | {
-            way: {key: gains[kind] for key, gains in groups.items()}
-            for way, groups in apart.items()
-        }
-        for kind, value in _gains(per_block.sum(axis=0, keepdims=True)).items()
-    }
+    rows, kept = per_row.take(per_row.finite), per_decision.take(per_decision.finite)
+    asked = baseline.take(per_decision.finite)
+    block, n_classes = plan.block_of(asked.time_ms), model.n_classes
+    gains = gains_of(kept, block, n_classes, n_resamples=n_resamples, seed=seed)
+    add_parts(
+        gains.entries,
+        {
+            "by_period": gains_apart(kept, block * _PERIODS // plan.n_blocks, n_classes),
+            "by_fold": gains_apart(kept, asked.fold, n_classes),
+            "by_symbol": gains_apart(kept, asked.symbol, n_classes, model.symbols),
+            "by_seed": gains_apart(rows, model.seed[per_row.finite], n_classes),
+        },
+    )
+    return gains.entries
 
 
 def _match(model: Rows, baseline: Rows, name: str) -> IntArray:
@@ -111,61 +72,15 @@ def _keys(rows: Rows) -> np.ndarray:
     return np.column_stack([rows.time_ms, rows.symbol, rows.fold])
 
 
-def _pairs(model: Rows, baseline: Rows, decision: IntArray) -> tuple[_Pairs, _Pairs]:
+def _pairs(model: Rows, baseline: Rows, decision: IntArray) -> tuple[Pairs, Pairs]:
     """Return the pairs per row of the model, and per decision with the seeds averaged."""
-    model_loss, model_hit = _losses_and_hits(model)
-    loss, hit = _losses_and_hits(baseline)
+    model_loss, model_hit = losses_and_hits(model)
+    loss, hit = losses_and_hits(baseline)
     n_seeds = np.bincount(decision)
-    per_row = _Pairs(model.label, loss[decision] - model_loss, model_hit - hit[decision])
-    per_decision = _Pairs(
+    per_row = Pairs(model.label, loss[decision] - model_loss, model_hit - hit[decision])
+    per_decision = Pairs(
         baseline.label,
         loss - np.bincount(decision, model_loss) / n_seeds,
         np.bincount(decision, model_hit) / n_seeds - hit,
     )
     return per_row, per_decision
-
-
-def _losses_and_hits(rows: Rows) -> tuple[FloatArray, FloatArray]:
-    """Return log loss and hit (n,); both NaN where a probability is not finite."""
-    finite = rows.finite
-    safe = np.where(finite[:, None], rows.p, 1.0 / rows.n_classes)
-    loss = np.where(finite, log_losses(safe, rows.label), np.nan)
-    hit = (top_class(safe)[0] == rows.label).astype(np.float64)
-    return loss, np.where(finite, hit, np.nan)
-
-
-def _gains(sums: Float[np.ndarray, "lead S"]) -> dict[str, FloatArray]:
-    """Return the three gains for each leading entry of sums as `_Pairs.sums` lays them out."""
-    n_classes = (sums.shape[1] - 1) // 2
-    saved, gained, counts = sums[:, 0], sums[:, 1 : 1 + n_classes], sums[:, 1 + n_classes :]
-    n = np.maximum(counts.sum(axis=1), 1.0)
-    return {
-        "log_loss": np.where(counts.any(axis=1), saved / n, np.nan),
-        "accuracy": np.where(counts.any(axis=1), gained.sum(axis=1) / n, np.nan),
-        "balanced_accuracy": mean_over_classes(gained, counts),
-    }
-
-
-def _apart(pairs: _Pairs, group: IntArray, n_classes: int) -> dict[str, dict[str, Any]]:
-    """Return the plain gains of every group, each with its number of rows."""
-    values, position = np.unique(group, return_inverse=True)
-    gains = _gains(pairs.sums(position, len(values), n_classes))
-    counts = np.bincount(position)
-    return {
-        str(value): {
-            kind: {
-                "value": float(gain[row]) if np.isfinite(gain[row]) else None,
-                "n": int(counts[row]),
-            }
-            for kind, gain in gains.items()
-        }
-        for row, value in enumerate(values)
-    }
-
-
-def _named(groups: Mapping[str, dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
-    return {names[int(number)]: gains for number, gains in groups.items()}
-
-
-def _take(pairs: _Pairs, chosen: np.ndarray) -> _Pairs:
-    return _Pairs(pairs.label[chosen], pairs.saved[chosen], pairs.gained[chosen])

@@ -1,0 +1,85 @@
+"""`walkforge compare`, as a user types it."""
+
+import json
+import shutil
+
+import pytest
+
+from command import call
+
+
+@pytest.fixture
+def here(small_run, tmp_path, monkeypatch):
+    """Return a working folder with two runs that differ in a setting and a name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    shutil.copytree(small_run, tmp_path / "runs" / "base")
+    other = shutil.copytree(small_run, tmp_path / "runs" / "wide")
+    text = (other / "study.yaml").read_text()
+    text = text.replace("- 16\n", "- 32\n").replace("bars: null", "bars: 'my[bold]bars'")
+    (other / "study.yaml").write_text(text)
+    return tmp_path
+
+
+def test_two_runs_are_told_apart_in_80_columns_and_a_page_lies_beside(here):
+    status, out, err = call("compare", "runs/base", "runs/wide")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "comparison.html"
+    assert lines[1] == "The same predictions"
+    assert "B (wide) and A (base) predict alike" in out
+    assert "my[bold]bars" in out, "a name is no markup"
+    widths = next(line for line in lines if line.startswith("model.widths"))
+    assert widths.split(maxsplit=1)[1].split() == ["[16]", "[32]"]
+    assert (here / "comparison.html").read_text().startswith("<!doctype html>")
+    assert "\x1b" not in out, "control characters where the output is no terminal"
+
+
+def test_json_is_the_data_alone_and_leaves_no_page_unless_asked(here):
+    status, out, err = call("compare", "runs/base", "runs/wide", "--json")
+    assert (status, err) == (0, "")
+    data = json.loads(out)
+    assert [run["name"] for run in data["runs"]] == ["base", "wide"]
+    differ = {row["key"]: row["values"] for row in data["settings"]["differ"]}
+    assert differ == {"data.bars": [None, "my[bold]bars"], "model.widths": [[16], [32]]}
+    assert sorted(path.name for path in here.iterdir()) == ["runs"]
+    words = ("--json", "--out", "pages/mine.html")
+    assert json.loads(call("compare", "runs/base", "runs/wide", *words)[1]) == data
+    assert (here / "pages" / "mine.html").is_file()
+
+
+def test_five_runs_are_printed_some_at_a_time(here):
+    names = ["base", "wide"]
+    for name in ("c", "d", "e"):
+        shutil.copytree(here / "runs" / "base", here / "runs" / name)
+        names.append(name)
+    status, out, _ = call("compare", *(f"runs/{name}" for name in names), "--out", "five.html")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.count("whole run") == 2
+    assert out.splitlines()[-1] == "five.html"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "expected"),
+    [
+        (["runs/base"], 2, ["at least two"]),
+        (["runs/base", "runs/../runs/base"], 2, ["the same folder"]),
+        (["runs/base", "runs"], 1, ["runs", "no run here"]),
+        (["runs/base", "nowhere"], 1, ["nowhere", "no run here"]),
+        (["runs/base", "runs/cut"], 1, ["unfinished", "walkforge resume runs/cut"]),
+        (["runs/base", "runs/wide", "--out", "runs/base/study.yaml"], 2, [".html"]),
+    ],
+    ids=["one", "twice", "no-run", "missing", "unfinished", "out"],
+)
+def test_bad_input_gets_one_line_and_no_page(here, words, status, expected):
+    shutil.copytree(here / "runs" / "base", here / "runs" / "cut")
+    (here / "runs" / "cut" / "metrics.json").unlink()
+    found, out, err = call("compare", *words)
+    assert found == status
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("walkforge: error:")
+    assert all(word in err for word in expected)
+    assert not list(here.glob("**/comparison.html"))

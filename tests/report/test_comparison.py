@@ -1,0 +1,121 @@
+"""The page of a comparison: what it says first, what it marks, and what hostile names do."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from report.made_comparison import make_comparison
+from report.page_tree import Node, read_page
+from walkforge.report import write_comparison
+
+_EVIL = "<img src=x onerror=alert(1)>"
+
+
+def _page(tmp_path: Path, data: dict[str, Any]) -> Node:
+    return read_page(write_comparison(data, tmp_path / "comparison.html"))
+
+
+def _row(table: Node, name: str) -> list[str]:
+    row = next(row for row in table.all("tr") if next(row.all("th")).text.startswith(name))
+    return [cell.text for cell in row.all("td")]
+
+
+def _table(root: Node, section: str) -> Node:
+    return next(root.by_id(section).all("table"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Node:
+    return _page(tmp_path, make_comparison(("base", "wide", "deep")))
+
+
+def test_what_the_data_can_tell_stands_before_everything_else(root: Node) -> None:
+    page = next(root.all("div", "page"))
+    first = next(child for child in page.children if isinstance(child, Node))
+    assert first.attributes["id"] == "verdict"
+    assert next(first.all("h1")).text == "B has a lower log loss than A"
+    assert next(first.all("p", "lead")).text == "B (wide) has a lower log loss than A (base)."
+
+
+def test_better_stands_only_where_a_test_says_so_and_not_where_a_value_is_better(
+    root: Node,
+) -> None:
+    measures = _table(root, "measures")
+    base, wide, deep = _row(measures, "Log loss")
+    assert "better than A" in wide
+    # The third run's log loss is lower still, and no test says that it is.
+    assert "than A" not in base + deep
+    assert "than A" not in "".join(_row(measures, "Brier"))
+    assert "than A" not in "".join(_row(_table(root, "backtest"), "Profit after fees"))
+
+
+def test_tests_show_rows_shares_and_both_p_values(root: Node) -> None:
+    tests = _table(root, "tests")
+    assert _row(tests, "Common rows")[0].startswith("4,100")
+    assert _row(tests, "Share of A's rows") == ["82.0 %"] * 2
+    assert "p = 0.0021, Holm = 0.0042" in _row(tests, "Log loss saved")[0]
+    assert "p = 0.61" in _row(tests, "Log loss saved")[1]
+    assert _row(tests, "Daily profit gained")[0] == "5 common days"
+
+
+def test_only_settings_that_differ_are_shown_and_a_missing_one_is_a_dash(root: Node) -> None:
+    settings = _table(root, "settings")
+    assert _row(settings, "model.widths") == ["[64, 32]", "–", "–"]
+    assert "70 settings agree" in root.by_id("settings").text
+
+
+def test_what_an_older_run_did_not_keep_is_a_dash(root: Node) -> None:
+    cost = _table(root, "cost")
+    assert _row(cost, "Peak memory") == ["–", "3.00 GiB", "3.00 GiB"]
+    assert _row(cost, "Stage: training") == ["–", "1 min 0 s", "1 min 0 s"]
+    assert _row(cost, "Peak GPU memory") == ["–"] * 3
+
+
+def test_runs_that_cannot_be_compared_say_why_and_mark_nothing(tmp_path: Path) -> None:
+    root = _page(tmp_path, make_comparison(comparable=False))
+    assert "no row is common to both" in _row(_table(root, "tests"), "Common rows")[0]
+    assert "better than A" not in root.text
+    ids = [node.attributes.get("id", "") for node in root.all("div", "plot")]
+    assert ids == ["plot-equity", "plot-losses"]
+
+
+def test_where_nothing_differs_it_is_said(tmp_path: Path) -> None:
+    data = make_comparison()
+    data["settings"]["differ"] = []
+    assert "Nothing differs: 70 settings agree." in _page(tmp_path, data).by_id("settings").text
+
+
+def test_runs_without_curves_or_baselines_leave_a_sentence(tmp_path: Path) -> None:
+    data = make_comparison()
+    for run in data["runs"]:
+        run |= {"curves": {"equity": None, "training": None}, "baseline": None}
+    root = _page(tmp_path, data)
+    assert "No equity curves in these runs" in root.by_id("backtest").text
+    assert "No training in these runs" in root.by_id("training").text
+    assert _row(_table(root, "measures"), "Strongest baseline") == ["–", "–"]
+
+
+def test_hostile_names_and_notes_stay_words(tmp_path: Path) -> None:
+    root = _page(tmp_path, make_comparison((_EVIL, "safe"), note=f"</script>{_EVIL}"))
+    assert list(root.all("img")) == []
+    assert f"</script>{_EVIL}" in root.by_id("verdict").text
+    assert _EVIL in _row(_table(root, "settings"), "data.bars")[0]
+
+
+def test_more_runs_than_colours_are_told_apart_by_dashes(tmp_path: Path) -> None:
+    root = _page(tmp_path, make_comparison(tuple(f"run{k}" for k in range(8))))
+    key = next(root.by_id("backtest").all("ul", "key"))
+    marks = [next(item.all("span")).attributes for item in key.all("li")]
+    seen = {(mark["class"], mark["style"]) for mark in marks}
+    assert len(seen) == 8
+
+
+def test_the_page_is_written_whole_and_the_data_stays_as_it_was(tmp_path: Path) -> None:
+    data = make_comparison()
+    before = copy.deepcopy(data)
+    path = write_comparison(data, tmp_path / "deep" / "page.html")
+    assert path.stat().st_size < 6_000_000
+    assert data == before
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
