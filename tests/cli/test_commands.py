@@ -32,7 +32,8 @@ def run(small_run, tmp_path):
 
 
 COMMANDS = [
-    ["run"], ["resume"], ["presets"], ["judge"], ["backtest"], ["report"], ["predict"],
+    ["run"], ["resume"], ["presets"], ["judge"], ["backtest"], ["report"], ["predict"], ["doctor"],
+    ["compare"],
     ["data", "import"], ["data", "list"], ["data", "check"], ["data", "repair"],
 ]  # fmt: skip
 

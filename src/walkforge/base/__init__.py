@@ -20,8 +20,17 @@ from ._errors import (
     WalkforgeError,
 )
 from ._files import atomic_path, json_text, read_json, write_json, write_text
+from ._machine import (
+    disk_bytes,
+    memory_bytes,
+    peak_resident_bytes,
+    processor_name,
+    resident_bytes,
+    usable_cores,
+)
 from ._measure import Measure
 from ._names import nearest, one_of
+from ._nvidia import nvidia_machine, nvml_handle, open_nvml
 from ._seeds import derive_seed
 from ._time import TIMEFRAMES_MS, parse_utc_ms, timeframe_ms, utc_text
 
@@ -55,12 +64,21 @@ __all__ = [
     "digest_of_arrays",
     "digest_of_file",
     "digest_of_json",
+    "disk_bytes",
     "json_text",
+    "memory_bytes",
     "nearest",
+    "nvidia_machine",
+    "nvml_handle",
     "one_of",
+    "open_nvml",
     "parse_utc_ms",
+    "peak_resident_bytes",
+    "processor_name",
     "read_json",
+    "resident_bytes",
     "timeframe_ms",
+    "usable_cores",
     "utc_text",
     "whole_windows",
     "write_json",

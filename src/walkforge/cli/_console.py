@@ -1,11 +1,17 @@
 """Progress on standard error: a live line on a terminal, plain lines anywhere else."""
 
-import statistics
+import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from walkforge.study import Silent
+
+from ._live_bar import LiveBar
+from ._progress_words import Pace, duration, epoch_parts, gpu_parts
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 # Plain lines of training come at most this often, so that a log of a long run stays readable, and
 # within a long epoch at least this often, so that nobody thinks it is stuck.
@@ -14,15 +20,24 @@ _PATIENCE_S = 15.0
 
 
 def make_watcher() -> "PlainWatcher | LiveWatcher":
-    """Return the watcher that suits where standard error goes, to be used in a `with`."""
-    return LiveWatcher() if sys.stderr.isatty() else PlainWatcher()
+    """Return the watcher that suits where standard error goes, to be used in a `with`.
+
+    Live only where control characters are welcome: on a terminal that is not `dumb`, and where
+    NO_COLOR does not ask for plain text.
+    """
+    plain = os.environ.get("TERM") in ("dumb", "unknown") or bool(os.environ.get("NO_COLOR"))
+    return LiveWatcher() if sys.stderr.isatty() and not plain else PlainWatcher()
 
 
 class PlainWatcher(Silent):
-    """One line per stage, note and now and then per epoch; no control characters."""
+    """One line per stage, note and now and then per epoch; no control characters.
+
+    What `doing` says is not printed: where it lasts, the watchdog's note names it.
+    """
 
     def __init__(self) -> None:
         self._last_s = time.monotonic()
+        self._pace = Pace()
 
     def __enter__(self) -> "PlainWatcher":
         return self
@@ -32,6 +47,7 @@ class PlainWatcher(Silent):
 
     def stage(self, name: str) -> None:
         """Print the stage."""
+        self._pace = Pace()
         _say(f"== {name}")
 
     def note(self, text: str) -> None:
@@ -49,7 +65,12 @@ class PlainWatcher(Silent):
 
     def epoch(self, report: dict[str, Any]) -> None:
         """Print the epoch, now and then."""
-        self._now_and_then(f"   {epoch_line(report)}", last=report["epoch"] == report["epochs"])
+        self._pace.note(report)
+        left = f"at most {duration(self._pace.left_s)} left"
+        line = ", ".join(
+            [f"epoch {self._pace.words}", left, *epoch_parts(report), *gpu_parts(report)]
+        )
+        self._now_and_then(f"   {line}", last=report["epoch"] == report["epochs"])
 
     def _now_and_then(self, line: str, *, last: bool = False) -> None:
         if last or time.monotonic() - self._last_s >= _QUIET_S:
@@ -58,71 +79,72 @@ class PlainWatcher(Silent):
 
 
 class LiveWatcher:
-    """A bar per stage that moves with every step."""
+    """A bar per stage, and in training lines of numbers below it.
+
+    The callbacks only remember what they are told; a thread of the display draws it eight times a
+    second, whatever the number of steps.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.live import Live
+        from rich.spinner import Spinner
 
+        self._bar = LiveBar("")
+        self._spinner = Spinner("dots")
         self._console = Console(stderr=True, highlight=False)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[words]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
+        self._live = Live(
+            console=self._console, get_renderable=self._draw, refresh_per_second=8, transient=True
         )
-        self._task = self._progress.add_task("", total=None, words="")
-        self._stage = ""
 
     def __enter__(self) -> "LiveWatcher":
-        self._progress.start()
+        self._live.start()
         return self
 
-    def __exit__(self, *problem: object) -> None:
-        self._progress.stop()
+    def __exit__(self, kind: type | None, *problem: object) -> None:
+        self._live.stop()
+        if kind is None:
+            self._keep_stage()
 
     def stage(self, name: str) -> None:
         """Begin a new bar; the stage before it stays as a line."""
-        if self._stage:
-            self._console.print(f"[green]✓[/] {self._stage}")
-        self._stage = name
-        self._progress.reset(self._task, total=None, description=name, words="")
+        self._keep_stage()
+        self._bar = LiveBar(name)
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(f"  [dim]{text}[/]", highlight=False)
+        from rich.text import Text
+
+        self._console.print(Text(f"  {text}", style="dim"))
+
+    def doing(self, what: str) -> None:
+        """Show the phase beside the bar, until the next step."""
+        self._bar.doing = what
 
     def item(self, done: int, total: int, what: str) -> None:
         """Move the bar to `done` of `total`."""
-        self._progress.update(self._task, total=total, completed=done, words=what)
+        bar = self._bar
+        bar.done, bar.total, bar.doing = done, total, what
 
     def step(self, epoch: int, step: int, n_steps: int) -> None:
         """Move the bar, which goes once from left to right in every epoch."""
-        self._progress.update(self._task, total=n_steps, completed=step)
+        bar = self._bar
+        bar.epoch, bar.done, bar.total, bar.doing = epoch, step, n_steps, ""
 
     def epoch(self, report: dict[str, Any]) -> None:
-        """Show the losses of an epoch beside the bar."""
-        self._progress.update(self._task, words=epoch_line(report))
+        """Show the numbers of an epoch below the bar."""
+        self._bar.pace.note(report)
+        self._bar.report = report
 
+    def _draw(self) -> "RenderableType":
+        return self._bar.draw(self._spinner, self._console.width)
 
-def epoch_line(report: dict[str, Any]) -> str:
-    """Return an epoch in words: members, losses, speed, and the time that is left at most."""
-    losses = [line["validation_loss"] for line in report["members"]]
-    left_s = (report["epochs"] - report["epoch"]) * report["seconds"]
-    return (
-        f"epoch {report['epoch']}/{report['epochs']}, {len(losses)} members, "
-        f"validation loss {statistics.median(losses):.4f} (best {min(losses):.4f}), "
-        f"{report['rows_per_s']:,.0f} rows/s, at most {_duration(left_s)} left"
-    )
+    def _keep_stage(self) -> None:
+        from rich.text import Text
 
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        if self._bar.stage:
+            tick, took = Text("✓", "green"), Text(self._bar.elapsed, "dim")
+            self._console.print(Text.assemble(tick, f" {self._bar.stage} ", took))
 
 
 def _say(line: str) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from walkforge.base import WalkforgeError
 
-from . import _data, _judging, _prediction, _running
+from . import _comparing, _data, _doctoring, _judging, _prediction, _running
 
 _INTERRUPTED = 130
 
@@ -36,7 +36,9 @@ def _everywhere(
 
 _running.add_to(app)
 _judging.add_to(app)
+_comparing.add_to(app)
 _prediction.add_to(app)
+_doctoring.add_to(app)
 app.add_typer(_data.app, name="data")
 
 

@@ -1,5 +1,6 @@
 """`run`, `resume` and `presets`."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,14 +71,15 @@ def _watched(folder: Path, as_json: bool, work: Any) -> None:
     from walkforge.base import read_json
 
     from ._console import make_watcher
+    from ._interrupt import Interruptible
     from ._words import print_run
 
-    watcher = make_watcher()
     try:
-        with watcher:
+        with make_watcher() as shown, Interruptible(shown) as watcher:
             work(watcher)
     except KeyboardInterrupt:
         if (folder / "study.yaml").exists():
-            print(f"interrupted; continue with: walkforge resume {folder}", file=sys.stderr)
+            command = f"walkforge resume {shlex.quote(str(folder))}"
+            print(f"interrupted; continue with: {command}", file=sys.stderr)
         raise
     print_run(folder, read_json(folder / "verdict.json"), as_json=as_json)

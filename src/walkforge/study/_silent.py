@@ -12,6 +12,9 @@ class Silent:
     def note(self, text: str) -> None:
         """Say nothing."""
 
+    def doing(self, what: str) -> None:
+        """Say nothing."""
+
     def item(self, done: int, total: int, what: str) -> None:
         """Say nothing."""
 
