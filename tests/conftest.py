@@ -1,6 +1,12 @@
 """Where the shared real bars are; tests that need them skip with the reason where they are not."""
 
+import atexit
 import os
+import shutil
+import tempfile
+
+# No test reads or fills the cache of whoever runs it; processes that tests start inherit this.
+os.environ["WALKFORGE_CACHE"] = tempfile.mkdtemp(prefix="walkforge-tests-")
 
 # Tests are many and their arrays small: one thread each is faster than threads that wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,6 +19,8 @@ from hypothesis import settings
 # The same examples on every run: a red test is then a change's doing, and can be run again.
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
+
+atexit.register(shutil.rmtree, os.environ["WALKFORGE_CACHE"], ignore_errors=True)
 
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
 

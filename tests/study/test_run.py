@@ -28,7 +28,7 @@ def test_a_run_leaves_every_file(small_run):
     assert [name for name in FILES if not (small_run / name).is_file()] == []
     assert len(list((small_run / "models").iterdir())) == 2 * 2 * 2
     assert not list(small_run.glob("**/*.part"))
-    assert not (small_run / "checkpoint.safetensors").exists()
+    assert not (small_run / "checkpoints").exists()
 
 
 def test_the_shapes_that_other_programs_read(small_run):

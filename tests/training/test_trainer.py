@@ -5,116 +5,68 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from walkforge.base import Precision, TrainingError
-from walkforge.models import (
-    Gru,
-    Layout,
-    Mlp,
-    PackedForward,
-    extract_twin,
-    initial_state,
-    predict_logits,
+from training.packs import (
+    BATCH_NORM,
+    CLIP,
+    DROPPED,
+    FLOAT32,
+    GRU,
+    MLP,
+    N_ROWS,
+    Log,
+    assert_same_state,
+    make_member,
+    make_table,
+    train,
 )
-from walkforge.training import (
-    Member,
-    TrainingPlan,
-    classification_loss,
-    train_pack,
-)
-
-FLOAT32 = Precision("float32", autocast=False, tf32=False)
-N_ROWS, N_FEATURES, CLIP = 600, 5, 10.0
-MLP = Mlp(n_features=N_FEATURES, window_bars=1, n_classes=3, widths=(16, 8))
-DROPPED = Mlp(n_features=N_FEATURES, window_bars=1, n_classes=3, widths=(16, 8), dropout=0.2)
-BATCH_NORM = Mlp(n_features=N_FEATURES, window_bars=1, n_classes=3, widths=(16,), norm="batch")
-GRU = Gru(n_features=N_FEATURES, window_bars=4, n_classes=3, hidden=8)
-PLAN = TrainingPlan(epochs=4, batch_size=32, learning_rate=3e-3, patience=4)
+from walkforge.base import TrainingError
+from walkforge.models import Layout, PackedForward, extract_twin, initial_state, predict_logits
+from walkforge.training import TrainingPlan, classification_loss
 
 
 @pytest.fixture
 def table() -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(1).normal(size=(N_ROWS, N_FEATURES))).float()
-
-
-def _member(table, symbol="A", seed=0, n_train=300, **changes) -> Member:
-    values = table.numpy()
-    labels = np.digitize(values[:, 0] + 0.5 * values[:, 1], [-0.5, 0.5]).astype(np.int8)
-    train, validation = np.arange(10, 10 + n_train), np.arange(400, 550)
-    settings = {
-        "symbol": symbol,
-        "fold": 0,
-        "seed": seed,
-        "train_rows": train,
-        "train_labels": labels[train],
-        "validation_rows": validation,
-        "validation_labels": labels[validation],
-        "center": np.full(N_FEATURES, 0.1),
-        "scale": np.full(N_FEATURES, 1.5),
-    }
-    return Member(**(settings | changes))
-
-
-def _train(architecture, table, members, plan=PLAN, **changes):
-    return train_pack(
-        architecture,
-        table,
-        members,
-        plan,
-        window_bars=architecture.window_bars,
-        n_classes=3,
-        clip=CLIP,
-        precision=FLOAT32,
-        **changes,
-    )
-
-
-def _assert_same_state(left, right, **tolerance):
-    assert left.keys() == right.keys()
-    for name in left:
-        if tolerance:
-            assert_close(left[name], right[name], **tolerance)
-        else:
-            assert torch.equal(left[name], right[name]), name
+    return make_table()
 
 
 @pytest.mark.parametrize("architecture", [MLP, DROPPED, BATCH_NORM, GRU], ids=str)
 def test_a_member_trains_the_same_alone_and_in_a_pack(architecture, table):
     members = [
-        _member(table, "A", n_train=120),
-        _member(table, "B", seed=1, n_train=300),
-        _member(table, "C", seed=2, n_train=200, learning_rate=1e-3, weight_decay=0.1),
+        make_member(table, "A", n_train=120),
+        make_member(table, "B", seed=1, n_train=300),
+        make_member(table, "C", seed=2, n_train=200, learning_rate=1e-3, weight_decay=0.1),
     ]
-    packed = _train(architecture, table, members)
+    packed = train(architecture, table, members)
     for member, trained in zip(members, packed, strict=True):
-        alone = _train(architecture, table, [member])[0]
+        alone = train(architecture, table, [member])[0]
         assert trained.member is member
         assert trained.best_epoch == alone.best_epoch
-        _assert_same_state(trained.state, alone.state, rtol=1e-4, atol=1e-5)
+        assert_same_state(trained.state, alone.state, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", [DROPPED, BATCH_NORM, GRU], ids=str)
 def test_nan_in_one_members_data_leaves_every_other_member_bit_identical(architecture, table):
     table = torch.cat([table, table])
-    healthy = [_member(table, "A"), _member(table, "C", seed=2, n_train=200)]
+    healthy = [make_member(table, "A"), make_member(table, "C", seed=2, n_train=200)]
     rows = np.arange(N_ROWS + 10, N_ROWS + 310)
-    middle = _member(table, "B", train_rows=rows, validation_rows=np.arange(1000, 1150))
+    middle = make_member(table, "B", train_rows=rows, validation_rows=np.arange(1000, 1150))
     members = [healthy[0], middle, healthy[1]]
-    clean = _train(architecture, table, members)
+    clean = train(architecture, table, members)
     poisoned_table = table.clone()
     poisoned_table[N_ROWS:] = torch.nan
-    poisoned = _train(architecture, poisoned_table, members)
+    poisoned = train(architecture, poisoned_table, members)
     assert poisoned[1].best_epoch == 0
     assert np.isnan(poisoned[1].best_validation_loss)
     assert not all(tensor.isfinite().all() for tensor in poisoned[1].state.values())
     for m in (0, 2):
-        _assert_same_state(clean[m].state, poisoned[m].state)
+        assert_same_state(clean[m].state, poisoned[m].state)
 
 
 def test_training_is_plain_pytorch_with_adamw_and_clipping(table):
-    member = _member(table)
+    member = make_member(table)
     plan = TrainingPlan(epochs=1, batch_size=300, learning_rate=1e-2, weight_decay=0.1,
                         clip_norm=0.5, schedule="constant")  # fmt: skip
-    trained = _train(MLP, table, [member], plan)[0]
+    trained = train(MLP, table, [member], plan)[0]
     twin = extract_twin(MLP, initial_state(MLP, member.random_seed)).train()
     optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-2, weight_decay=0.1)
     x = ((table[member.train_rows] - 0.1) / 1.5).clamp(-CLIP, CLIP)[:, None]
@@ -127,9 +79,9 @@ def test_training_is_plain_pytorch_with_adamw_and_clipping(table):
 
 
 def test_several_steps_equal_plain_pytorch_over_the_same_batches(table):
-    member = _member(table, n_train=96)
+    member = make_member(table, n_train=96)
     plan = TrainingPlan(epochs=3, batch_size=96, learning_rate=1e-2, schedule="cosine")
-    trained = _train(MLP, table, [member], plan)[0]
+    trained = train(MLP, table, [member], plan)[0]
     twin = extract_twin(MLP, initial_state(MLP, member.random_seed)).train()
     optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-2, weight_decay=plan.weight_decay)
     x = ((table[member.train_rows] - 0.1) / 1.5)[:, None]
@@ -144,24 +96,12 @@ def test_several_steps_equal_plain_pytorch_over_the_same_batches(table):
         assert_close(trained.state[name], parameter.detach(), rtol=1e-3, atol=1e-4)
 
 
-class _Log:
-    def __init__(self):
-        self.reports = []
-        self.steps = 0
-
-    def step(self, epoch, step, n_steps):
-        self.steps += 1
-
-    def epoch(self, report):
-        self.reports.append(report)
-
-
 def test_the_best_state_is_a_true_copy_of_the_best_epoch(table):
-    member = _member(table)
+    member = make_member(table)
     plan = TrainingPlan(epochs=12, batch_size=16, learning_rate=0.05, schedule="constant",
                         patience=12)  # fmt: skip
-    log = _Log()
-    trained = _train(MLP, table, [member], plan, watcher=log)[0]
+    log = Log()
+    trained = train(MLP, table, [member], plan, watcher=log)[0]
     losses = [report["members"][0]["validation_loss"] for report in log.reports]
     assert trained.best_epoch == int(np.argmin(losses)) + 1 < len(losses)
     forward = PackedForward.build(MLP, table, window_bars=1, centers=[member.center],
@@ -175,10 +115,12 @@ def test_the_best_state_is_a_true_copy_of_the_best_epoch(table):
 
 def test_a_member_that_no_longer_improves_stops_and_the_others_go_on(table):
     random = np.random.default_rng(0)
-    hopeless = _member(table, "NOISE", validation_labels=random.integers(0, 3, 150).astype(np.int8))
+    hopeless = make_member(
+        table, "NOISE", validation_labels=random.integers(0, 3, 150).astype(np.int8)
+    )
     plan = TrainingPlan(epochs=15, batch_size=32, learning_rate=0.01, patience=3)
-    log = _Log()
-    _train(MLP, table, [hopeless, _member(table, "GOOD")], plan, watcher=log)
+    log = Log()
+    train(MLP, table, [hopeless, make_member(table, "GOOD")], plan, watcher=log)
     names = [[line["name"] for line in report["members"]] for report in log.reports]
     assert len(names[0]) == 2
     assert names[-1] == ["GOOD/fold0/seed0"]
@@ -186,50 +128,51 @@ def test_a_member_that_no_longer_improves_stops_and_the_others_go_on(table):
 
 
 def test_every_training_row_is_seen_once_and_the_last_batch_is_filled_up(table):
-    log = _Log()
-    _train(MLP, table, [_member(table, n_train=70)], TrainingPlan(epochs=2, batch_size=32),
+    log = Log()
+    train(MLP, table, [make_member(table, n_train=70)], TrainingPlan(epochs=2, batch_size=32),
            watcher=log)  # fmt: skip
     assert log.steps == 2 * 3
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_training_goes_on_from_a_checkpoint_bit_for_bit(schedule, table, tmp_path):
-    members = [_member(table, "A", n_train=120), _member(table, "B", seed=1)]
+    members = [make_member(table, "A", n_train=120), make_member(table, "B", seed=1)]
     plan = TrainingPlan(epochs=8, batch_size=32, learning_rate=0.02, patience=2,
                         schedule=schedule, plateau_patience=1)  # fmt: skip
-    whole = _train(DROPPED, table, members, plan)
+    whole = train(DROPPED, table, members, plan)
 
-    class CutOff(_Log):
+    class CutOff(Log):
         def epoch(self, report):
             super().epoch(report)
             if report["epoch"] == 3:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _train(DROPPED, table, members, plan, watcher=CutOff(), checkpoint=tmp_path / "c")
-    log = _Log()
-    resumed = _train(DROPPED, table, members, plan, watcher=log, checkpoint=tmp_path / "c")
+        train(DROPPED, table, members, plan, watcher=CutOff(), checkpoints=tmp_path / "c")
+    log = Log()
+    resumed = train(DROPPED, table, members, plan, watcher=log, checkpoints=tmp_path / "c")
     assert log.reports[0]["epoch"] == 3
     for left, right in zip(whole, resumed, strict=True):
-        _assert_same_state(left.state, right.state)
+        assert_same_state(left.state, right.state)
         assert left.best_epoch == right.best_epoch
 
 
 def test_a_checkpoint_of_other_members_is_refused(table, tmp_path):
-    _train(MLP, table, [_member(table, "A")], checkpoint=tmp_path / "c")
+    train(MLP, table, [make_member(table, "A")], checkpoints=tmp_path / "c")
     with pytest.raises(TrainingError, match="Start a new run"):
-        _train(MLP, table, [_member(table, "B")], checkpoint=tmp_path / "c")
+        train(MLP, table, [make_member(table, "B")], checkpoints=tmp_path / "c")
 
 
 def test_a_damaged_checkpoint_is_refused(table, tmp_path):
-    (tmp_path / "c").write_bytes(b"not a checkpoint")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "epoch_00001.safetensors").write_bytes(b"not a checkpoint")
     with pytest.raises(TrainingError, match="not a readable checkpoint"):
-        _train(MLP, table, [_member(table, "A")], checkpoint=tmp_path / "c")
+        train(MLP, table, [make_member(table, "A")], checkpoints=tmp_path / "c")
 
 
 def test_one_class_only_is_refused_by_name(table):
     with pytest.raises(TrainingError, match=r"A/fold0/seed0.*one class"):
-        _member(table, train_labels=np.ones(300, dtype=np.int8))
+        make_member(table, train_labels=np.ones(300, dtype=np.int8))
 
 
 def test_focal_loss_without_focus_is_cross_entropy_and_focus_favours_hard_rows():
@@ -255,10 +198,10 @@ def test_focal_loss_without_focus_is_cross_entropy_and_focus_favours_hard_rows()
 
 def test_balanced_class_weights_make_every_class_count_alike(table):
     labels = np.r_[np.zeros(280), np.ones(10), np.full(10, 2)].astype(np.int8)
-    member = _member(table, train_labels=labels)
+    member = make_member(table, train_labels=labels)
     plan = TrainingPlan(epochs=1, batch_size=300, learning_rate=0.0, class_weights="balanced")
-    log = _Log()
-    _train(MLP, table, [member], plan, watcher=log)
+    log = Log()
+    train(MLP, table, [member], plan, watcher=log)
     twin = extract_twin(MLP, initial_state(MLP, member.random_seed))
     x = ((table[member.train_rows] - 0.1) / 1.5)[:, None]
     counts = torch.tensor([280.0, 10.0, 10.0])
@@ -269,16 +212,15 @@ def test_balanced_class_weights_make_every_class_count_alike(table):
 
 
 def test_one_row_predicts_as_it_does_inside_a_batch(table):
-    members = [_member(table), _member(table, "B", seed=1)]
-    trained = _train(GRU, table, members)
+    members = [make_member(table), make_member(table, "B", seed=1)]
+    trained = train(GRU, table, members)
     forward = PackedForward.build(GRU, table, window_bars=4, centers=[m.center for m in members],
                                   scales=[m.scale for m in members], clip=CLIP,
                                   precision=FLOAT32)  # fmt: skip
     rows = [np.arange(20, 90), np.arange(30, 60)]
     many = predict_logits(forward, [t.state for t in trained], rows)
     assert [len(part) for part in many] == [70, 30]
-    first = forward.keep(torch.tensor([0]))
-    one = predict_logits(first, [trained[0].state], [rows[0][17:18]])[0]
+    one = predict_logits(forward, [trained[0].state], [rows[0][17:18]])[0]
     np.testing.assert_allclose(one[0], many[0][17], atol=1e-6)
 
 

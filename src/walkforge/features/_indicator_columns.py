@@ -17,10 +17,9 @@ from ._rolling import (
     balance,
     ema,
     ema_bars,
-    lag,
+    mean_distance,
     ratio,
     rolling_mean,
-    rolling_moments,
     rolling_sum,
     wilder,
     wilder_bars,
@@ -55,8 +54,8 @@ def rsi(stretch: Stretch, period: int) -> FloatArray:
     """RSI / 50 − 1: d = close − close[-1]: wilder_{period}(d) / wilder_{period}(|d|), 0 after
     {period} bars without change
     """
-    way = np.abs(stretch.step())
-    moved = rolling_sum(way, period) > 0.0
+    way = stretch.way()
+    moved = stretch.way_sums().over(period) > 0.0
     return ratio(wilder(stretch.step(), period), wilder(way, period)) * moved
 
 
@@ -117,12 +116,8 @@ def cci(stretch: Stretch, bars: int) -> FloatArray:
     the same in all terms
     """
     typical = stretch.typical()
-    mean, _ = rolling_moments(typical, bars)
-    distance = np.abs(typical - mean)
-    for age in range(1, bars):
-        distance += np.abs(lag(typical, age) - mean)
-    mean_distance = distance / bars
-    return ratio(typical - mean, 1.5 * mean_distance, stretch.same_price())
+    mean, distance = mean_distance(typical, bars)
+    return ratio(typical - mean, 1.5 * distance, stretch.same_price())
 
 
 @column("mfi_{bars}", unit="−1 to 1", look_back=lambda bars: bars + 1)

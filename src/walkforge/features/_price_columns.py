@@ -75,8 +75,7 @@ def sma_cross(stretch: Stretch, fast: int, slow: int) -> FloatArray:
 @column("momentum_{bars}", unit="−1 to 1", look_back=lambda bars: bars + 1)
 def momentum(stretch: Stretch, bars: int) -> FloatArray:
     """r = ln(close / close[-1]): sum_{bars}(r) / sum_{bars}(|r|), Chande's momentum"""
-    way = rolling_sum(np.abs(stretch.log_return(1)), bars)
-    return ratio(stretch.log_return(bars), way)
+    return ratio(stretch.log_return(bars), stretch.log_way_sums().over(bars))
 
 
 @column(

@@ -9,10 +9,14 @@ TA-Lib is imported on use: it brings pandas along where that is installed, a thi
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from walkforge.base import FloatArray
+
+Window = TypeVar("Window", bound=tuple[Any, ...])
 
 # An exponential mean never quite forgets. Here bars that together weigh less than this share
 # are cut off, so that its window is finite and its look-back is exact, in any market.
@@ -29,7 +33,8 @@ def lag(values: FloatArray, bars: int) -> FloatArray:
 
 def ratio(above: FloatArray, below: FloatArray, nothing: FloatArray | float = 0.0) -> FloatArray:
     """Return above / below, and 0 where `below` is not more than `nothing`."""
-    return above / np.where(below <= nothing, np.inf, below)
+    none = below <= nothing
+    return above / (np.where(none, np.inf, below) if none.any() else below)
 
 
 def balance(left: FloatArray, right: FloatArray) -> FloatArray:
@@ -39,16 +44,32 @@ def balance(left: FloatArray, right: FloatArray) -> FloatArray:
 
 def rolling_sum(values: FloatArray, bars: int) -> FloatArray:
     """Return the sum over the last `bars` bars, in O(n log bars)."""
-    total, covered = np.zeros(len(values)), 0
-    part, size = values, 1  # part: the sum over `size` bars
-    while True:
-        if bars & size:
-            total = _plus(total, part, covered)
-            covered += size
-        if covered == bars:
-            return total
-        part = _plus(part, part, size)
-        size *= 2
+    return WindowSums(values).over(bars)
+
+
+class WindowSums:
+    """The sums over windows of one series; all share those over 1, 2, 4, 8... bars."""
+
+    def __init__(self, values: FloatArray) -> None:
+        self._doubled = [values]
+
+    def over(self, bars: int) -> FloatArray:
+        """Return the sum over the last `bars` bars, bars >= 1, the same as `rolling_sum`."""
+        total: FloatArray | None = None
+        covered = 0
+        for power in range(bars.bit_length()):
+            if bars & (size := 1 << power):
+                part = self._over_doubled(power)
+                total = part if total is None else _plus(total, part, covered)
+                covered += size
+        assert total is not None
+        return total
+
+    def _over_doubled(self, power: int) -> FloatArray:
+        while len(self._doubled) <= power:
+            part = self._doubled[-1]
+            self._doubled.append(_plus(part, part, 1 << (len(self._doubled) - 1)))
+        return self._doubled[power]
 
 
 def rolling_mean(values: FloatArray, bars: int) -> FloatArray:
@@ -62,14 +83,23 @@ def rolling_moments(values: FloatArray, bars: int) -> tuple[FloatArray, FloatArr
     Windows are merged by mean and sum of squares (Chan, Golub and LeVeque 1979), which nowhere
     subtracts two large numbers: equal values have exactly that mean, and a deviation of 0.
     """
-    total: tuple[int, FloatArray, FloatArray] | None = None
-    part = (1, values, np.zeros(len(values)))
-    while True:
-        if bars & part[0]:
-            total = part if total is None else _merge(total, part)
-            if total[0] == bars:
-                return total[1], np.sqrt(total[2] / bars)
-        part = _merge(part, part)
+    _, mean, squares = _merged((1, values, np.zeros(len(values))), bars, _merge_moments)
+    return mean, np.sqrt(squares / bars)
+
+
+def rolling_center(values: FloatArray, bars: int) -> FloatArray:
+    """Return the mean of `rolling_moments` alone, in half the time."""
+    return _merged((1, values), bars, _merge_means)[1]
+
+
+def mean_distance(values: FloatArray, bars: int) -> tuple[FloatArray, FloatArray]:
+    """Return the mean over the last `bars` bars, and the mean distance of these bars from it."""
+    mean = rolling_center(values, bars)
+    distance = np.abs(values - mean)
+    for age in range(1, bars):
+        apart = values[:-age] - mean[age:]
+        distance[age:] += np.abs(apart, out=apart)
+    return mean, distance / bars
 
 
 def rolling_high(values: FloatArray, bars: int) -> FloatArray:
@@ -132,7 +162,30 @@ def _plus(recent: FloatArray, earlier: FloatArray, bars: int) -> FloatArray:
     return total
 
 
-def _merge(
+def _merged(one_bar: Window, bars: int, merge: Callable[[Window, Window], Window]) -> Window:
+    """Return the windows of `bars` bars, put together from windows of 1, 2, 4, 8... bars.
+
+    A window is a tuple whose first item is its number of bars; `merge` takes the recent one first.
+    """
+    total, part = None, one_bar
+    while True:
+        if bars & part[0]:
+            total = part if total is None else merge(total, part)
+            if total[0] == bars:
+                return total
+        part = merge(part, part)
+
+
+def _merge_means(
+    recent: tuple[int, FloatArray], earlier: tuple[int, FloatArray]
+) -> tuple[int, FloatArray]:
+    """Return count and mean of two windows, one before the other."""
+    n_bars = recent[0] + earlier[0]
+    step = lag(earlier[1], recent[0]) - recent[1]
+    return n_bars, recent[1] + step * (earlier[0] / n_bars)
+
+
+def _merge_moments(
     recent: tuple[int, FloatArray, FloatArray], earlier: tuple[int, FloatArray, FloatArray]
 ) -> tuple[int, FloatArray, FloatArray]:
     """Return count, mean and sum of squared deviations of two windows, one before the other."""

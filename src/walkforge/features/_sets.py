@@ -18,6 +18,11 @@ class FeatureSet:
     columns: tuple[Column, ...]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Return the columns' names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
     def look_back_bars(self) -> int:
         """Return how many bars a row needs, its own bar included: the longest of its columns."""
         return max(column.look_back_bars for column in self.columns)

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from walkforge.base import FloatArray
+from walkforge.base import FloatArray, IntArray
 from walkforge.market import Bars
 
 from ._rolling import (
+    WindowSums,
     ema,
     lag,
     ratio,
@@ -23,6 +24,7 @@ from ._rolling import (
 )
 
 Key = ParamSpec("Key")
+Result = TypeVar("Result")
 
 SIGMA_BARS = 60  # bars of the volatility σ that other columns are measured in
 
@@ -38,16 +40,17 @@ def with_sigma(bars: int) -> int:
 
 
 def remembered(
-    method: Callable[Concatenate["Stretch", Key], FloatArray],
-) -> Callable[Concatenate["Stretch", Key], FloatArray]:
+    method: Callable[Concatenate["Stretch", Key], Result],
+) -> Callable[Concatenate["Stretch", Key], Result]:
     """Compute a method of Stretch once per stretch and set of arguments."""
 
     @wraps(method)
-    def recall(stretch: "Stretch", *args: Key.args, **kwargs: Key.kwargs) -> FloatArray:
+    def recall(stretch: "Stretch", *args: Key.args, **kwargs: Key.kwargs) -> Result:
         key = (method.__name__, *args, *kwargs.items())
         if key not in stretch.memory:
             stretch.memory[key] = method(stretch, *args, **kwargs)
-        return stretch.memory[key]
+        known: Result = stretch.memory[key]
+        return known
 
     return recall
 
@@ -55,8 +58,8 @@ def remembered(
 class Stretch:
     """Bars that follow one another without a hole: prices and volume (n,), stamps (n,) ms UTC.
 
-    Every method returns (n,) float64 with NaN until its window is full, and looks at bar t and
-    earlier ones only. Results are shared: never write into them.
+    Every method returns (n,) float64 with NaN until its window is full, or WindowSums, which do,
+    and looks at bar t and earlier ones only. Results are shared: never write into them.
     """
 
     def __init__(self, bars: Bars, rows: slice) -> None:
@@ -66,7 +69,7 @@ class Stretch:
         self.low = _floats(bars.low[rows])
         self.close = _floats(bars.close[rows])
         self.volume = _floats(bars.volume[rows])
-        self.memory: dict[tuple[Any, ...], FloatArray] = {}
+        self.memory: dict[tuple[Any, ...], Any] = {}
 
     # Prices and their changes
 
@@ -105,8 +108,26 @@ class Stretch:
         return (self.high + self.low + self.close) / 3.0
 
     @remembered
+    def way(self) -> FloatArray:
+        """Return |close − close[-1]|."""
+        return np.abs(self.step())
+
+    @remembered
+    def way_sums(self) -> WindowSums:
+        return WindowSums(self.way())
+
+    @remembered
+    def log_way_sums(self) -> WindowSums:
+        """Return the sums of |ln(close / close[-1])|."""
+        return WindowSums(np.abs(self.log_return(1)))
+
+    @remembered
     def sma(self, bars: int) -> FloatArray:
-        return rolling_mean(self.close, bars)
+        return self._close_sums().over(bars) / bars
+
+    @remembered
+    def _close_sums(self) -> WindowSums:
+        return WindowSums(self.close)
 
     @remembered
     def ema(self, period: int) -> FloatArray:
@@ -122,19 +143,25 @@ class Stretch:
     @remembered
     def volatility(self, bars: int) -> FloatArray:
         """Return the root mean square of the last `bars` log returns, a fraction per bar."""
-        return np.sqrt(rolling_mean(self._squared_return(), bars))
+        return np.sqrt(self._squared_return_sums().over(bars) / bars)
 
     @remembered
     def parkinson(self, bars: int) -> FloatArray:
         """Return Parkinson's volatility (1980), a fraction per bar."""
-        return np.sqrt(rolling_mean(self._squared_range(), bars) / (4.0 * math.log(2.0)))
+        mean = self._squared_range_sums().over(bars) / bars
+        return np.sqrt(mean / (4.0 * math.log(2.0)))
 
     @remembered
     def garman_klass(self, bars: int) -> FloatArray:
         """Return the volatility of Garman and Klass (1980), a fraction per bar."""
-        per_bar = 0.5 * self._squared_range() - (2.0 * math.log(2.0) - 1.0) * self._squared_body()
+        mean = self._garman_klass_sums().over(bars) / bars
         # Only bars whose close lies outside their own range can bring the mean below zero.
-        return np.sqrt(np.maximum(rolling_mean(per_bar, bars), 0.0))
+        return np.sqrt(np.maximum(mean, 0.0))
+
+    @remembered
+    def _garman_klass_sums(self) -> WindowSums:
+        squared_body = np.log(self.close / self.open) ** 2
+        return WindowSums(0.5 * self._squared_range() - (2.0 * math.log(2.0) - 1.0) * squared_body)
 
     @remembered
     def bar_range(self) -> FloatArray:
@@ -195,17 +222,22 @@ class Stretch:
 
     @remembered
     def mean_volume(self, bars: int) -> FloatArray:
-        return rolling_mean(self.volume, bars)
+        return self.volume_sums().over(bars) / bars
 
     @remembered
-    def volume_sum(self, bars: int) -> FloatArray:
-        return rolling_sum(self.volume, bars)
+    def volume_sums(self) -> WindowSums:
+        return WindowSums(self.volume)
+
+    @remembered
+    def signed_volume_sums(self) -> WindowSums:
+        """Return the sums of volume, negative where the close fell, 0 where it stood."""
+        return WindowSums(self.direction() * self.volume)
 
     @remembered
     def vwap(self, bars: int) -> FloatArray:
         """Return the mean typical price weighted by volume; unweighted where there was none."""
-        traded = self.volume_sum(bars)
-        weighted = ratio(rolling_sum(self._turnover(), bars), traded)
+        traded = self.volume_sums().over(bars)
+        weighted = ratio(self._turnover_sums().over(bars), traded)
         nothing = traded == 0.0
         if nothing.any():
             weighted[nothing] = rolling_mean(self.typical(), bars)[nothing]
@@ -222,16 +254,28 @@ class Stretch:
         return self.typical() * self.volume
 
     @remembered
-    def _squared_return(self) -> FloatArray:
-        return self.log_return(1) ** 2
+    def _turnover_sums(self) -> WindowSums:
+        return WindowSums(self._turnover())
+
+    @remembered
+    def _squared_return_sums(self) -> WindowSums:
+        return WindowSums(self.log_return(1) ** 2)
 
     @remembered
     def _squared_range(self) -> FloatArray:
         return np.log(self.high / self.low) ** 2
 
     @remembered
-    def _squared_body(self) -> FloatArray:
-        return np.log(self.close / self.open) ** 2
+    def _squared_range_sums(self) -> WindowSums:
+        return WindowSums(self._squared_range())
+
+    # Clock
+
+    @remembered
+    def past_ms(self, cycle_ms: int, start_ms: int = 0) -> IntArray:
+        """Return how far the bar's open is into a cycle that began at `start_ms`."""
+        past: IntArray = (self.timestamp - start_ms) % cycle_ms
+        return past
 
 
 def _floats(values: FloatArray) -> FloatArray:

@@ -3,9 +3,16 @@
 This room needs torch alone, so that its benchmarks run on any machine that has a GPU.
 """
 
-from ._architecture import Architecture, Layout, StateViews, extract_twin, initial_state
+from ._architecture import (
+    Architecture,
+    Layout,
+    StateViews,
+    compact_,
+    extract_twin,
+    initial_state,
+)
 from ._catalogue import MODELS, build_architecture
-from ._dropout import MemberDropout, step_keys
+from ._dropout import MemberDropout, mix_bits_, step_keys
 from ._forward import PackedForward, pad_rows, predict_logits
 from ._gru import Gru
 from ._mlp import Mlp
@@ -20,8 +27,10 @@ __all__ = [
     "PackedForward",
     "StateViews",
     "build_architecture",
+    "compact_",
     "extract_twin",
     "initial_state",
+    "mix_bits_",
     "pad_rows",
     "predict_logits",
     "step_keys",

@@ -61,6 +61,11 @@ class Layout:
         n_parameters = sum(tensor.numel() for tensor in trained.values())
         return cls(shapes, offsets, n_parameters, place)
 
+    @property
+    def parameter_names(self) -> list[str]:
+        """Return the names of what is trained."""
+        return [name for name, _, _ in self._places(self.n_parameters)]
+
     def views(self, flat_MP: Tensor) -> dict[str, Tensor]:
         """Return every named tensor as a view `[M, *shape]` into the flat state."""
         n_members = flat_MP.shape[0]
@@ -86,6 +91,14 @@ class Layout:
             for name, shape in self.shapes.items()
             if self.offsets[name] + _count(shape) <= n_numbers
         ]
+
+
+def compact_(rows_M: Tensor, kept: Tensor) -> None:
+    """Move the rows named by number to the front, in this order, where they are.
+
+    In place, so that what holds on to the memory (a CUDA graph) stays right.
+    """
+    rows_M[: len(kept)] = rows_M[kept]
 
 
 def initial_state(architecture: Architecture, seed: int) -> dict[str, Tensor]:

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from walkforge.base import FloatArray, IntArray, Precision
+from walkforge.base import FloatArray, Int8Array, IntArray, Precision
 
-from ._architecture import Architecture, Layout, StateViews
+from ._architecture import Architecture, Layout, StateViews, compact_
 from ._dropout import MemberDropout
 
-# Bytes that one chunk of a prediction may take: small enough for any GPU
-# beside its table, large enough that launches do not count.
-_CHUNK_BYTES = 256 * 2**20
+# Bytes that one chunk of a prediction may take. A GPU wants chunks so large that launches do not
+# count, and small beside its table; a CPU wants them to stay in its cache.
+_CHUNK_BYTES = {"cuda": 256 * 2**20, "cpu": 8 * 2**20}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,44 +53,49 @@ class PackedForward:
         )
         return cls(architecture, table_NF, window_bars, center_MF, scale_MF, clip, precision)
 
-    def keep(self, members: Tensor) -> "PackedForward":
-        """Return the program of the members named by number."""
-        return PackedForward(
-            self.architecture,
-            self.table_NF,
-            self.window_bars,
-            self.center_MF[members],
-            self.scale_MF[members],
-            self.clip,
-            self.precision,
-        )
+    def keep(self, members: Tensor) -> None:
+        """Move the members named by number to the front, in this order, where they are."""
+        compact_(self.center_MF, members)
+        compact_(self.scale_MF, members)
 
     def logits(
-        self, state: StateViews, rows_MB: Tensor, dropout: MemberDropout | None = None
+        self,
+        state: StateViews,
+        rows_MB: Tensor,
+        *,
+        first: int = 0,
+        dropout: MemberDropout | None = None,
     ) -> Tensor:
-        """Return float32 logits_MBC of the first members, as many as `rows_MB` has."""
+        """Return float32 logits_MBC at rows of the table.
+
+        `state` and `rows_MB` belong to the same members, of which `first` is the first one's
+        number.
+        """
         with self._autocast():
-            logits_MBC = self.architecture.forward(state, self._windows(rows_MB), dropout=dropout)
+            x_MBTF = self._windows(rows_MB, first)
+            logits_MBC = self.architecture.forward(state, x_MBTF, dropout=dropout)
         return logits_MBC.float()
 
-    def _windows(self, rows_MB: Tensor) -> Tensor:
+    def _windows(self, rows_MB: Tensor, first: int) -> Tensor:
         n_members, n_rows = rows_MB.shape
-        back_T = torch.arange(1 - self.window_bars, 1, device=rows_MB.device)
+        own = slice(first, first + n_members)
+        back_T = torch.arange(1 - self.window_bars, 1, device=rows_MB.device, dtype=rows_MB.dtype)
         places = (rows_MB[..., None] + back_T).reshape(-1)
         x_MBTF = self.table_NF.index_select(0, places).view(n_members, n_rows, self.window_bars, -1)
-        x_MBTF.sub_(self.center_MF[:n_members, None, None])
-        x_MBTF.div_(self.scale_MF[:n_members, None, None])
+        x_MBTF.sub_(self.center_MF[own, None, None])
+        x_MBTF.div_(self.scale_MF[own, None, None])
         return x_MBTF.clamp_(-self.clip, self.clip)
 
     def _autocast(self) -> AbstractContextManager:
         if not self.precision.autocast:
             return nullcontext()
-        return torch.autocast(self.table_NF.device.type, dtype=torch.bfloat16)
+        # Without the cache of cast weights, which a CUDA graph cannot hold.
+        return torch.autocast(self.table_NF.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
-    def rows_per_chunk(self) -> int:
-        """Return how many rows of each member a chunk of a prediction may take."""
-        per_row = 4 * self.architecture.numbers_per_row() * len(self.center_MF)
-        return max(1, _CHUNK_BYTES // per_row)
+    def rows_per_chunk(self, n_members: int) -> int:
+        """Return how many rows of each of so many members a chunk of a prediction may take."""
+        per_row = 4 * self.architecture.numbers_per_row() * n_members
+        return max(1, _CHUNK_BYTES[self.table_NF.device.type] // per_row)
 
 
 def predict_logits(
@@ -104,17 +109,20 @@ def predict_logits(
     chunks = []
     with torch.no_grad():
         state = layout.views(flat_MP)
-        for chunk_MB in rows_MR.split(forward.rows_per_chunk(), dim=1):
+        for chunk_MB in rows_MR.split(forward.rows_per_chunk(len(rows)), dim=1):
             chunks.append(forward.logits(state, chunk_MB).cpu())
     logits_MRC = torch.cat(chunks, dim=1).double().numpy()
     return [logits_MRC[m, : len(member_rows)] for m, member_rows in enumerate(rows)]
 
 
-def pad_rows(rows: Sequence[IntArray]) -> Tensor:
-    """Return rows of all members as one tensor [M, R]; shorter ones repeat their first row."""
-    longest = max(len(member_rows) for member_rows in rows)
-    padded = np.zeros((len(rows), longest), dtype=np.int64)
-    for m, member_rows in enumerate(rows):
-        padded[m, : len(member_rows)] = member_rows
-        padded[m, len(member_rows) :] = member_rows[0] if len(member_rows) else 0
+def pad_rows(rows: Sequence[IntArray | Int8Array]) -> Tensor:
+    """Return what each member has per row as one int32 tensor [M, R].
+
+    Shorter members repeat their first number.
+    """
+    longest = max(len(own) for own in rows)
+    padded = np.zeros((len(rows), longest), dtype=np.int32)
+    for m, own in enumerate(rows):
+        padded[m, : len(own)] = own
+        padded[m, len(own) :] = own[0] if len(own) else 0
     return torch.from_numpy(padded)

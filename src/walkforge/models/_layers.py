@@ -25,7 +25,9 @@ def packed_linear(state: StateViews, name: str, x_MBI: Tensor) -> Tensor:
 def packed_layer_norm(state: StateViews, name: str, x_MBD: Tensor) -> Tensor:
     """Normalise every row over its width, then scale and shift by each member's numbers."""
     normal_MBD = functional.layer_norm(x_MBD, x_MBD.shape[-1:], eps=_EPSILON)
-    return normal_MBD * state[f"{name}.weight"][:, None] + state[f"{name}.bias"][:, None]
+    return torch.addcmul(
+        state[f"{name}.bias"][:, None], normal_MBD, state[f"{name}.weight"][:, None]
+    )
 
 
 def packed_batch_norm(state: StateViews, name: str, x_MBD: Tensor, *, training: bool) -> Tensor:

@@ -1,5 +1,7 @@
 """The study file, its presets, and the run itself."""
 
+from ._compare import compare
+from ._doctor import doctor
 from ._folder import default_folder
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
@@ -27,7 +29,9 @@ __all__ = [
     "as_yaml",
     "backtest_again",
     "backtest_intentions",
+    "compare",
     "default_folder",
+    "doctor",
     "from_plain",
     "judge",
     "judge_predictions",

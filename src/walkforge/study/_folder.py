@@ -1,7 +1,9 @@
 """The run folder: where a run's files lie, and what of them is already there."""
 
 import json
+import os
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 import polars as pl
 
 from walkforge.base import RunError, atomic_path, json_text, read_json, write_json, write_text
+
+CHECKPOINTS = "checkpoints"
+"""Folder within a run's folder; gone once the run is done."""
 
 
 class RunFolder:
@@ -18,11 +23,21 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, study_yaml: str) -> "RunFolder":
-        """Make an empty run folder; raise RunError where something lies there already."""
+    def create(cls, path: Path, study_yaml: str, facts: dict[str, Any]) -> "RunFolder":
+        """Make a run folder with `study.yaml` and `run.json` in it, both or nothing.
+
+        Raises RunError where something lies there already.
+        """
         cls.refuse_used(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_text(path / "study.yaml", study_yaml)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            write_text(part / "study.yaml", study_yaml)
+            write_json(part / "run.json", facts)
+            part.replace(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
         return cls(path)
 
     @staticmethod
@@ -38,8 +53,26 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """Return the run in `path`; raise RunError where there is none."""
         if not (path / "study.yaml").is_file():
-            raise RunError(f"{path}: no run here (study.yaml is missing)")
+            raise RunError(
+                f"{path}: no run here (study.yaml is missing); begin one with `walkforge run`"
+            )
         return cls(path)
+
+    def remove(self) -> None:
+        """Remove the whole folder."""
+        shutil.rmtree(self.path)
+
+    def remove_checkpoints(self) -> None:
+        """Remove what only a training that goes on would need."""
+        shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for part in self.path.rglob(".*.part"):
+            if part.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

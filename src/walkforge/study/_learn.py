@@ -65,7 +65,7 @@ class Learning:
     prepared: Prepared
     watcher: Watcher
 
-    def run(self, checkpoint: Path | None) -> tuple[list[Learned], pl.DataFrame, dict[str, Any]]:
+    def run(self, checkpoints: Path | None) -> tuple[list[Learned], pl.DataFrame, dict[str, Any]]:
         """Return the calibrated members, the test predictions, and facts for `run.json`."""
         import torch
 
@@ -74,8 +74,7 @@ class Learning:
         self.watcher.note(f"device {device}: {device_reason}")
         self.watcher.note(f"precision {precision.name}: {precision_reason}")
         torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
-        values = [data.values for data in self.prepared.symbols.values()]
-        table_NF = torch.from_numpy(np.concatenate(values)).to(device)
+        table_NF = torch.from_numpy(self.prepared.table).to(device)
         members = self._members()
         trained = training.train_pack(
             self._architecture(),
@@ -87,7 +86,8 @@ class Learning:
             clip=CLIP,
             precision=precision,
             watcher=self.watcher,
-            checkpoint=checkpoint,
+            compiled=self.study.device.compile,
+            checkpoints=checkpoints,
         )
         torch.set_float32_matmul_precision("highest")
         _refuse_diverged(trained)
@@ -114,14 +114,8 @@ class Learning:
             **self.study.model.options(),
         )
 
-    def _first_rows(self) -> dict[str, int]:
-        """Return where each symbol begins in the table of all symbols."""
-        lengths = [len(data.values) for data in self.prepared.symbols.values()]
-        starts = np.cumsum([0, *lengths[:-1]])
-        return {s: int(n) for s, n in zip(self.prepared.symbols, starts, strict=True)}
-
     def _members(self) -> list[tuple[Part, Member]]:
-        first = self._first_rows()
+        first = self.prepared.first_row
         return [
             (
                 part,
@@ -157,7 +151,7 @@ class Learning:
             # Exact whatever the training's precision: a bundle predicts so, one row or many.
             precision=_EXACT,
         )
-        first = self._first_rows()
+        first = self.prepared.first_row
         states = [one.state for one in trained]
 
         def logits_at(rows: list[IntArray]) -> list[FloatArray]:

@@ -63,7 +63,9 @@ def judge_predictions(
     shutil.rmtree(part, ignore_errors=True)
     try:
         RunFolder.refuse_used(path)
-        _write(RunFolder.create(part, as_yaml(study)), study, found, judged, baselines, predictions)
+        _write(
+            RunFolder.create(part, as_yaml(study), {}), study, found, judged, baselines, predictions
+        )
         verdict = judge(part)
         if path.exists():
             path.rmdir()  # empty, or it would have been refused

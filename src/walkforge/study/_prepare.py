@@ -4,7 +4,7 @@ All that is learned here (scalers, label limits) is learned from the training ro
 symbol and fold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from walkforge.base import (
     timeframe_ms,
     whole_windows,
 )
-from walkforge.features import Scaler
+from walkforge.features import FeatureTable, Scaler
 from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes
 from walkforge.market import Bars, Instrument, instrument_of
@@ -44,6 +44,7 @@ class SymbolData:
     bars: Bars
     instrument: Instrument
     values: np.ndarray
+    """A view into the table of all symbols."""
     outcomes: Outcomes
     usable: BoolArray
     """Rows with a whole window of features and an outcome."""
@@ -69,18 +70,28 @@ class Prepared:
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
+    table: np.ndarray
+    """Features float32 (N, F) of all symbols, one after the other."""
+    first_row: dict[str, int]
+    """Where each symbol begins in the table."""
     symbols: dict[str, SymbolData]
     folds: list[Fold]
     parts: list[Part]
 
 
-def prepare(bars: Mapping[str, Bars], study: Study) -> Prepared:
+def prepare(
+    bars: Mapping[str, Bars], study: Study, *, note: Callable[[str], None] | None = None
+) -> Prepared:
     """Compute features and outcomes, cut the folds, and learn scalers and label limits.
 
-    Raises FoldError where the folds do not fit, or leave a symbol too few rows in a slice.
+    `note` is told in a line what came from the feature cache. Raises FoldError where the folds
+    do not fit, or leave a symbol too few rows in a slice.
     """
-    symbols = {symbol: _symbol_data(one, study) for symbol, one in bars.items()}
     _refuse_clashes(bars, study)
+    tables = features.build_all(bars, study.features.set, note=note)
+    symbols = {
+        symbol: _symbol_data(one, tables.by_symbol[symbol], study) for symbol, one in bars.items()
+    }
     calendar = folds.common_calendar(
         {symbol: data.outcomes.decided_at[data.usable] for symbol, data in symbols.items()}
     )
@@ -90,8 +101,15 @@ def prepare(bars: Mapping[str, Bars], study: Study) -> Prepared:
     )
     plan = folds.make_folds(calendar, study.folds, span_ms)
     parts = [_part(symbol, data, fold, study) for symbol, data in symbols.items() for fold in plan]
-    columns = tuple(column.name for column in features.feature_set(study.features.set).columns)
-    return Prepared(columns, labels.class_names(study.labels), symbols, plan, parts)
+    return Prepared(
+        tables.columns,
+        labels.class_names(study.labels),
+        tables.values,
+        tables.first_row,
+        symbols,
+        plan,
+        parts,
+    )
 
 
 def folds_as_plain(prepared: Prepared) -> list[dict[str, Any]]:
@@ -123,9 +141,13 @@ def _refuse_clashes(bars: Mapping[str, Bars], study: Study) -> None:
             raise StudyError(f"{' and '.join(twins)} would share the name {file_name(symbol)!r}")
 
 
-def _symbol_data(bars: Bars, study: Study) -> SymbolData:
-    table = features.build(bars, study.features.set)
-    instrument = instrument_of(bars.venue, bars.symbol, bars.take(slice(0, _TICK_BARS)))
+def instrument_before(bars: Bars) -> Instrument:
+    """Return a symbol's instrument, as far as its first bars tell what is not known of it."""
+    return instrument_of(bars.venue, bars.symbol, bars.take(slice(0, _TICK_BARS)))
+
+
+def _symbol_data(bars: Bars, table: FeatureTable, study: Study) -> SymbolData:
+    instrument = instrument_before(bars)
     slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
     outcomes = labels.outcomes(bars, study.labels, slippage_price=slippage_price)
     windows = whole_windows(table.valid, study.features.window_bars)

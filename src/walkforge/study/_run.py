@@ -6,7 +6,6 @@ Each stage leaves its files whole; a run that was cut off goes on after its last
 """
 
 import platform
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from walkforge import __version__, backtest, evaluation, gates, market, registry
 from walkforge.base import (
     RunError,
     StudyError,
+    WalkforgeError,
     choose_device,
     digest_of_json,
     one_of,
@@ -25,12 +25,14 @@ from walkforge.base import (
 )
 from walkforge.market import Bars, Instrument
 
-from ._folder import RunFolder, default_folder, file_name
+from ._clock import StageClock
+from ._folder import CHECKPOINTS, RunFolder, default_folder, file_name
 from ._learn import Learned, Learning, Watcher
 from ._load import as_yaml, load
-from ._prepare import Prepared, folds_as_plain, prepare
+from ._prepare import Prepared, folds_as_plain, instrument_before, prepare
 from ._silent import Silent
 from ._study import Study
+from ._watchdog import Watchdog
 
 JUDGED = "judged"
 """`kind` in `run.json` of a folder that holds somebody else's predictions."""
@@ -50,17 +52,33 @@ def run(
     `out` is `runs/NAME-UTCTIME` where left out. `bars` by symbol take the place of the study's
     own source. Raises a WalkforgeError for anything that the user can mend.
     """
-    watcher = watcher or Silent()
-    prepared = _prepare(study, read_bars(study) if bars is None else bars, watcher)
-    # Only now, so that a study that does not fit its bars leaves nothing behind.
-    folder = RunFolder.create(out or default_folder(study.name), as_yaml(study))
-    started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    folder.update_run(study_digest=_digest(study), started=started, seconds=0.0)
-    return _go(study, folder, prepared, watcher)
+    folder = RunFolder.create(
+        out or default_folder(study.name),
+        as_yaml(study),
+        {
+            "study_digest": _digest(study),
+            "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            "threads": _threads(),
+        },
+    )
+    with Watchdog(watcher or Silent()) as watched:
+        try:
+            found = read_bars(study) if bars is None else dict(bars)
+            prepared = _prepare(study, found, watched)
+        except WalkforgeError:
+            # A study that does not fit its bars leaves nothing behind.
+            folder.remove()
+            raise
+        _note_data(folder, found)
+        return _go(study, folder, found, prepared, watched)
 
 
 def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
-    """Continue the run in `path` after its last finished stage, training after its last epoch."""
+    """Continue the run in `path` after its last finished stage, training after its last epoch.
+
+    What is finished is not computed again. Raises RunError where the study or its bars are no
+    longer those that the run began with.
+    """
     folder = RunFolder.open(path)
     study = load(folder / "study.yaml")
     facts = folder.read_json("run.json")
@@ -70,8 +88,14 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         raise RunError(
             f"{path}: study.yaml has changed since the run began; put it back, or start a new run"
         )
-    watcher = watcher or Silent()
-    return _go(study, folder, _prepare(study, read_bars(study), watcher), watcher)
+    with Watchdog(watcher or Silent()) as watched:
+        folder.sweep()
+        _use_threads(facts.get("threads"), watched)
+        bars = read_bars(study)
+        _note_data(folder, bars)
+        learned = folder.has("predictions.parquet", "baseline_predictions.parquet")
+        prepared = None if learned else _prepare(study, bars, watched)
+        return _go(study, folder, bars, prepared, watched)
 
 
 def read_bars(study: Study) -> dict[str, Bars]:
@@ -115,38 +139,47 @@ def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepar
     for one in bars.values():
         watcher.note(f"{one.name}: {len(one)} bars in {len(one.segments)} segments")
     watcher.stage("features, labels and folds")
-    prepared = prepare(bars, study)
+    prepared = prepare(bars, study, note=watcher.note)
     for symbol, data in prepared.symbols.items():
         dropped = ", ".join(f"{n} {why}" for why, n in data.dropped.items() if n)
         watcher.note(f"{symbol}: {int(data.usable.sum())} usable rows; dropped: {dropped or '0'}")
     return prepared
 
 
-def _go(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher) -> Path:
-    started = time.perf_counter()
-    bars = {symbol: data.bars for symbol, data in prepared.symbols.items()}
-    _note_data(folder, bars)
-    folder.write_json("folds.json", folds_as_plain(prepared))
-    instruments = {symbol: data.instrument for symbol, data in prepared.symbols.items()}
+def _go(
+    study: Study,
+    folder: RunFolder,
+    bars: Mapping[str, Bars],
+    prepared: Prepared | None,
+    watcher: Watcher,
+) -> Path:
+    """Go through all stages that are not finished; `prepared` is None where learning is."""
+    with StageClock(folder, watcher) as watched:
+        if prepared is not None:
+            folder.write_json("folds.json", folds_as_plain(prepared))
+            _learn(Learning(study, prepared, watched), folder)
+        del prepared
+        instruments = {symbol: instrument_before(one) for symbol, one in bars.items()}
+        measure_and_backtest(study, folder, bars, instruments, watched)
+        watched.stage("verdict and report")
+        folder.update_run(**_facts(study))
+    judge(folder.path)
+    folder.remove_checkpoints()
+    return folder.path
 
-    learning = Learning(study, prepared, _Logging(folder, watcher))
+
+def _learn(learning: Learning, folder: RunFolder) -> None:
+    """Train, predict and keep the bundles; then the same for the baselines."""
     if not folder.has("predictions.parquet"):
-        watcher.stage("training")
-        learned, predictions, facts = learning.run(folder / "checkpoint.safetensors")
+        learning.watcher.stage("training")
+        learned, predictions, facts = learning.run(folder / CHECKPOINTS)
+        learning.watcher.doing("writing the bundles")
         _write_bundles(folder, learning, learned)
         folder.update_run(**facts)
         folder.write_table("predictions.parquet", predictions)
     if not folder.has("baseline_predictions.parquet"):
-        watcher.stage("baselines")
+        learning.watcher.stage("baselines")
         folder.write_table("baseline_predictions.parquet", learning.baselines())
-
-    measure_and_backtest(study, folder, bars, instruments, watcher)
-    seconds = folder.read_json("run.json")["seconds"] + time.perf_counter() - started
-    folder.update_run(**_facts(study, seconds))
-    watcher.stage("verdict and report")
-    judge(folder.path)
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-    return folder.path
 
 
 def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
@@ -237,10 +270,26 @@ def _write_bundles(folder: RunFolder, learning: Learning, learned: list[Learned]
         registry.write_bundle(folder / "models" / place, learning.describe(one), one.trained.state)
 
 
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _use_threads(wanted: int | None, watcher: Watcher) -> None:
+    """Go on with as many threads as the run began with: sums round by how they are split."""
+    import torch
+
+    if wanted is not None and wanted != _threads():
+        watcher.note(f"{wanted} threads, as the run began with")
+        torch.set_num_threads(wanted)
+
+
 def _note_data(folder: RunFolder, bars: Mapping[str, Bars]) -> None:
     """Write `data_info.json`; on a resume refuse bars that are not those of the run."""
     if folder.has("data_info.json"):
         refuse_other_bars(folder, bars)
+        return
     info = {symbol: market.data_info(one) for symbol, one in bars.items()}
     folder.write_json("data_info.json", info)
 
@@ -260,7 +309,7 @@ def _digest(study: Study) -> str:
     return digest_of_json(as_yaml(study))
 
 
-def _facts(study: Study, seconds: float) -> dict[str, Any]:
+def _facts(study: Study) -> dict[str, Any]:
     import torch
 
     return {
@@ -269,20 +318,4 @@ def _facts(study: Study, seconds: float) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "seeds": list(study.seeds),
-        "seconds": seconds,
     }
-
-
-class _Logging:
-    """Passes everything on to the user's watcher, and keeps the training log."""
-
-    def __init__(self, folder: RunFolder, watcher: Watcher) -> None:
-        self.folder = folder
-        self.stage, self.note = watcher.stage, watcher.note
-        self.step, self.item = watcher.step, watcher.item
-        self._watcher = watcher
-
-    def epoch(self, report: dict[str, Any]) -> None:
-        """Write the epoch to the log, then show it."""
-        self.folder.log_epoch(report)
-        self._watcher.epoch(report)

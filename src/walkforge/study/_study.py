@@ -100,6 +100,9 @@ class DeviceSection:
     device: str = "auto"
     """auto, cpu, cuda or cuda:n."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    """Fuse what lies between matrix products: faster steps after a minute of compiling; the
+    results differ in their last digits. Needs a C++ compiler, on a GPU Triton."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

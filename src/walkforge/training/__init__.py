@@ -3,7 +3,6 @@
 The packed trainer needs torch and numpy alone.
 """
 
-from ._adamw import adamw_step, clip_gradients
 from ._baselines import BASELINES, BaselineRows
 from ._losses import classification_loss
 from ._plan import LOSSES, SCHEDULES, Member, TrainingPlan
@@ -18,8 +17,6 @@ __all__ = [
     "TrainedMember",
     "TrainingPlan",
     "Watcher",
-    "adamw_step",
     "classification_loss",
-    "clip_gradients",
     "train_pack",
 ]

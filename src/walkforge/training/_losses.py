@@ -3,7 +3,6 @@
 Shapes: M members, B rows, C classes
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,12 +21,17 @@ def classification_loss(
     `focal_gamma` every class's term is scaled by (1 - p)^gamma (Lin et al. 2017, "Focal loss for
     dense object detection", equation 4). Rows are weighted by the weight of their class.
     """
-    log_p = torch.log_softmax(logits_MBC.float(), dim=-1)
-    n_classes = log_p.shape[-1]
     classes_MB = labels_MB.long()
-    target = functional.one_hot(classes_MB, n_classes).to(log_p.dtype)
-    target = target * (1.0 - label_smoothing) + label_smoothing / n_classes
-    terms = target * log_p
-    if focal_gamma is not None:
-        terms = terms * (1.0 - log_p.exp()).clamp(min=0.0) ** focal_gamma
-    return -terms.sum(-1) * class_weights_MC.gather(1, classes_MB)
+    weights_MB = class_weights_MC.gather(1, classes_MB)
+    if focal_gamma is None:
+        loss_MB = functional.cross_entropy(
+            logits_MBC.flatten(0, 1),
+            classes_MB.flatten(),
+            reduction="none",
+            label_smoothing=label_smoothing,
+        ).view_as(weights_MB)
+        return loss_MB * weights_MB
+    log_p = functional.log_softmax(logits_MBC, dim=-1)
+    terms = log_p * (1.0 - log_p.exp()).clamp(min=0.0) ** focal_gamma
+    on_target = terms.gather(2, classes_MB[..., None])[..., 0] * (1.0 - label_smoothing)
+    return -(on_target + terms.mean(-1) * label_smoothing) * weights_MB

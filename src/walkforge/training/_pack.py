@@ -1,5 +1,8 @@
 """The state of members that train together, as a few flat tensors.
 
+Members that have stopped leave by moving the others to the front, where they are: nothing that
+holds on to the memory (leaves of autograd, a CUDA graph) has to be made again.
+
 Shapes: M members, P numbers of a member (parameters, then buffers), Q parameters of a member
 """
 
@@ -9,114 +12,115 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from walkforge.models import Architecture, Layout, initial_state
+from walkforge.models import Architecture, Layout, compact_, initial_state
 
-from ._plan import Member, TrainingPlan
+from ._adamw import Moments
+from ._plan import Member
+
+_SAVED = ("weights_MP", "best_MP", "first_MQ", "second_MQ", "steps_M")
 
 
 @dataclass(slots=True, eq=False)
 class Pack:
-    """Weights, moments and best states of M members; row m of every tensor belongs to member m."""
+    """Weights, moments and best states; row m of every tensor belongs to member m."""
 
     layout: Layout
+    n_members: int
+    """Rows in use; those after them are what stopped members left behind."""
     weights_MP: Tensor
     best_MP: Tensor
     """A true copy of the state with the lowest validation loss so far."""
-    gradient_MQ: Tensor
     first_MQ: Tensor
     second_MQ: Tensor
     steps_M: Tensor
-    best_loss_M: Tensor
-    waited_M: Tensor
-    """Epochs since the last better validation loss."""
-    slowed_M: Tensor
-    """What the plateau schedule has made of the learning rate so far, as a factor."""
-    _leaves: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    """Updates made so far, float32."""
+    scratch_MQ: Tensor
+    """Room for the gradients of as many members as take their steps together."""
+    _leaves: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
 
     @classmethod
     def fresh(
-        cls, architecture: Architecture, members: Sequence[Member], device: torch.device
+        cls,
+        architecture: Architecture,
+        members: Sequence[Member],
+        device: torch.device,
+        *,
+        members_at_once: int,
     ) -> "Pack":
         """Return the pack before its first step; every member starts from its own seed."""
         layout = Layout.of(architecture)
-        states = [initial_state(architecture, member.random_seed) for member in members]
-        weights = layout.flatten(states).to(device)
+        weights = torch.empty(len(members), layout.n_numbers)
+        for row, member in zip(weights, members, strict=True):
+            row.copy_(layout.flatten([initial_state(architecture, member.random_seed)])[0])
+        weights = weights.to(device)
         zeros = torch.zeros(len(members), layout.n_parameters, device=device)
-        per_member = torch.zeros(len(members), device=device)
         return cls(
             layout=layout,
+            n_members=len(members),
             weights_MP=weights,
             best_MP=weights.clone(),
-            gradient_MQ=zeros,
-            first_MQ=zeros.clone(),
+            first_MQ=zeros,
             second_MQ=zeros.clone(),
-            steps_M=per_member,
-            best_loss_M=torch.full_like(per_member, torch.inf),
-            waited_M=per_member.clone(),
-            slowed_M=torch.ones_like(per_member),
+            steps_M=torch.zeros(len(members), device=device),
+            scratch_MQ=torch.empty_like(zeros[:members_at_once]),
         )
 
-    def state(self, n_members: int) -> dict[str, Tensor]:
-        """Return the named tensors of the first members; parameters are leaves of autograd.
+    def leaves(self, own: slice) -> dict[str, Tensor]:
+        """Return the named tensors of some members; parameters are leaves of autograd.
 
         All share memory with `weights_MP`, so that the optimiser works on whole rows.
         """
-        if n_members not in self._leaves:
-            state = self.layout.views(self.weights_MP[:n_members])
-            for name in self.layout.views(self.gradient_MQ[:1]):
+        key = (own.start, own.stop)
+        if key not in self._leaves:
+            state = self.layout.views(self.weights_MP[own])
+            for name in self.layout.parameter_names:
                 state[name] = state[name].detach().requires_grad_()
-            self._leaves[n_members] = state
-        return self._leaves[n_members]
+            self._leaves[key] = state
+        return self._leaves[key]
 
-    def collect_gradients(self, loss: Tensor, n_members: int) -> Tensor:
-        """Return the flat gradients [n_members, Q] of a scalar loss."""
-        flat_MQ = self.gradient_MQ[:n_members]
-        places = self.layout.views(flat_MQ)
-        state = self.state(n_members)
-        gradients = torch.autograd.grad(loss, [state[name] for name in places])
+    def moments(self, own: slice) -> Moments:
+        """Return what an update of some members works on."""
+        n_parameters = self.layout.n_parameters
+        return Moments(
+            weights_MQ=self.weights_MP[own, :n_parameters],
+            gradient_MQ=self.scratch_MQ[: own.stop - own.start],
+            first_MQ=self.first_MQ[own],
+            second_MQ=self.second_MQ[own],
+            steps_M=self.steps_M[own],
+        )
+
+    def collect_gradients(self, loss: Tensor, own: slice, *, add: bool = False) -> None:
+        """Put the gradients of a scalar loss where `moments` has them, or add them there."""
+        places = self.layout.views(self.scratch_MQ[: own.stop - own.start])
+        leaves = self.leaves(own)
+        gradients = torch.autograd.grad(loss, [leaves[name] for name in places])
         for place, gradient in zip(places.values(), gradients, strict=True):
-            place.copy_(gradient)
-        return flat_MQ
+            if add:
+                place.add_(gradient)
+            else:
+                place.copy_(gradient)
 
-    def note_validation(self, loss_M: Tensor, plan: TrainingPlan) -> Tensor:
-        """Keep a copy of what became better; return which members did [M], bool."""
-        better_M = loss_M < self.best_loss_M
-        self.best_loss_M = torch.where(better_M, loss_M, self.best_loss_M)
-        self.best_MP = torch.where(better_M[:, None], self.weights_MP, self.best_MP)
-        self.waited_M = torch.where(better_M, torch.zeros_like(loss_M), self.waited_M + 1)
-        if plan.schedule == "plateau":
-            slower = ~better_M & (self.waited_M % plan.plateau_patience == 0)
-            self.slowed_M = torch.where(slower, self.slowed_M * plan.plateau_factor, self.slowed_M)
-        return better_M
+    def buffers(self, own: slice) -> Tensor:
+        """Return what some members keep beside their parameters (running statistics): a view."""
+        return self.weights_MP[own, self.layout.n_parameters :]
+
+    def note_best(self, members: Sequence[int]) -> None:
+        """Keep a copy of the state of the members named by number."""
+        for member in members:
+            self.best_MP[member].copy_(self.weights_MP[member])
 
     def keep(self, members: Tensor) -> None:
-        """Drop all members but those named by number [K]; they cost nothing from now on."""
-        for name in self.tensor_names():
-            setattr(self, name, getattr(self, name)[members].clone())
-        self._leaves.clear()
+        """Drop all members but those named by number; they cost nothing from now on."""
+        for name in _SAVED:
+            compact_(getattr(self, name), members)
+        self.n_members = len(members)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that a checkpoint must hold, by name."""
-        return {name: getattr(self, name) for name in self.tensor_names()}
+        return {name: getattr(self, name)[: self.n_members] for name in _SAVED}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over the tensors of a checkpoint."""
-        device = self.weights_MP.device
-        for name in self.tensor_names():
-            setattr(self, name, tensors[name].to(device))
-        self._leaves.clear()
-
-    @staticmethod
-    def tensor_names() -> tuple[str, ...]:
-        """Return the names of all per-member tensors."""
-        return (
-            "weights_MP",
-            "best_MP",
-            "gradient_MQ",
-            "first_MQ",
-            "second_MQ",
-            "steps_M",
-            "best_loss_M",
-            "waited_M",
-            "slowed_M",
-        )
+        """Take over the tensors of a checkpoint, which may be of fewer members."""
+        for name in _SAVED:
+            self.n_members = len(tensors[name])
+            getattr(self, name)[: self.n_members].copy_(tensors[name])

@@ -9,24 +9,36 @@ data and its own seed: alone or in a pack it trains the same, within float toler
 Shapes: M members, S steps in an epoch, B rows in a batch, R rows, C classes
 """
 
-import time
-from collections.abc import Sequence
+import gc
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from walkforge.base import Precision, derive_seed
-from walkforge.models import Architecture, MemberDropout, PackedForward, pad_rows, step_keys
+from walkforge.base import FloatArray, Precision, TrainingError
+from walkforge.models import Architecture, Layout, PackedForward, pad_rows
 
-from ._adamw import adamw_step, clip_gradients
-from ._checkpoint import read_checkpoint, write_checkpoint
-from ._losses import classification_loss
+from ._batches import Batches, steps_of
+from ._checkpoint import Checkpoints
+from ._heap import freed_memory_kept
 from ._pack import Pack
 from ._plan import Member, TrainingPlan
+from ._program import Body, choose_steps, steps_per_replay
+from ._standing import Standing
+from ._telemetry import Telemetry
+
+# What one step of a group of members may touch on a CPU: more falls out of its cache, less does
+# not fill its cores. Measured with benchmarks/training.py.
+_CPU_STEP_BYTES = 48 * 2**20
+# An update reads and writes weights, gradient and two moments.
+_BYTES_PER_PARAMETER = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,14 @@ class TrainedMember:
 class Watcher(Protocol):
     """Whoever shows progress."""
 
+    def note(self, text: str) -> None:
+        """Something worth a line happened: a choice and its reason, a warning."""
+        ...
+
+    def doing(self, what: str) -> None:
+        """A phase without steps begins, such as "validating"."""
+        ...
+
     def step(self, epoch: int, step: int, n_steps: int) -> None:
         """One step of the pack is done."""
         ...
@@ -51,6 +71,16 @@ class Watcher(Protocol):
     def epoch(self, report: dict[str, Any]) -> None:
         """One epoch is done; the report is a line of `training_log.jsonl`."""
         ...
+
+
+class _Unwatched:
+    def note(self, text: str) -> None: ...
+
+    def doing(self, what: str) -> None: ...
+
+    def step(self, epoch: int, step: int, n_steps: int) -> None: ...
+
+    def epoch(self, report: dict[str, Any]) -> None: ...
 
 
 def train_pack(
@@ -63,290 +93,324 @@ def train_pack(
     n_classes: int,
     clip: float,
     precision: Precision,
+    compiled: bool = False,
+    members_at_once: int | None = None,
     watcher: Watcher | None = None,
-    checkpoint: Path | None = None,
+    checkpoints: Path | None = None,
 ) -> list[TrainedMember]:
     """Train `members` on the device that holds `table_NF` and return their best states, in order.
 
     Every row of a member must have its whole window of `window_bars` rows above it in the table.
-    With `checkpoint` the state is written there after each epoch, and taken up from there.
+    `compiled` fuses what lies between the matrix products, after a minute of compiling.
+    `members_at_once` take their steps together; left out, as many as the device does best with.
+    With the folder `checkpoints` the state is written there after each epoch, and taken up from
+    there. Where memory does not suffice for a step, it is taken in smaller parts with the same
+    numbers; TrainingError where the smallest part does not fit.
     """
-    trainer = _Trainer(
-        architecture, table_NF, members, plan, window_bars, n_classes, clip, precision
+    in_order = sorted(members, key=lambda member: -steps_of(member, plan.batch_size))
+    forward = PackedForward.build(
+        architecture,
+        table_NF,
+        window_bars=window_bars,
+        centers=[member.center for member in in_order],
+        scales=[member.scale for member in in_order],
+        clip=clip,
+        precision=precision,
     )
-    if checkpoint is not None and checkpoint.exists():
-        trainer.restore(checkpoint)
-    while trainer.running:
-        report = trainer.run_epoch(watcher)
-        # First the report, then the checkpoint: cut off between the two, the epoch is trained
-        # and reported again, and the log misses nothing.
-        if watcher is not None:
-            watcher.epoch(report)
-        if checkpoint is not None:
-            write_checkpoint(checkpoint, *trainer.snapshot())
+    trainer = _Trainer(
+        forward,
+        in_order,
+        plan,
+        n_classes=n_classes,
+        compiled=compiled,
+        members_at_once=members_at_once or _members_at_once(forward, plan, len(members)),
+        watcher=watcher or _Unwatched(),
+    )
+    trainer.train(None if checkpoints is None else Checkpoints(checkpoints))
     return [trainer.finished[member.name] for member in members]
 
 
 class _Trainer:
     def __init__(
         self,
-        architecture: Architecture,
-        table_NF: Tensor,
-        members: Sequence[Member],
+        forward: PackedForward,
+        members: list[Member],
         plan: TrainingPlan,
-        window_bars: int,
+        *,
         n_classes: int,
-        clip: float,
-        precision: Precision,
+        compiled: bool,
+        members_at_once: int,
+        watcher: Watcher,
     ) -> None:
-        self.architecture = architecture
+        self.forward = forward
         self.plan = plan
-        self.n_classes = n_classes
-        self.device = table_NF.device
-        self.everyone = sorted(members, key=lambda member: -self._steps_of(member))
+        self.device = forward.table_NF.device
+        self.everyone = members
+        self.running = list(members)
+        self.members_at_once = members_at_once
+        self.validation_pieces = 1
+        self.watcher = watcher
         self.epoch = 0
-        self.history: dict[str, list[dict[str, float]]] = {m.name: [] for m in members}
+        self.standings = {member.name: Standing(plan) for member in members}
         self.finished: dict[str, TrainedMember] = {}
-        self.running = list(self.everyone)
-        self.forward = PackedForward.build(
-            architecture,
-            table_NF,
-            window_bars=window_bars,
-            centers=[member.center for member in self.running],
-            scales=[member.scale for member in self.running],
-            clip=clip,
-            precision=precision,
+        self.telemetry = Telemetry(self.device, note=watcher.note)
+        spare_steps = steps_per_replay(forward.window_bars)
+        self.batches = Batches(members, plan.batch_size, self.device, spare_steps)
+        self.pack = Pack.fresh(
+            forward.architecture, members, self.device, members_at_once=members_at_once
         )
-        self.pack = Pack.fresh(architecture, self.running, self.device)
-        self._place_members()
+        self.body = Body.of(members, plan, forward, self.pack, self.batches, n_classes)
+        self.steps, reason = choose_steps(self.body, compiled=compiled)
+        watcher.note(reason)
 
-    def run_epoch(self, watcher: Watcher | None) -> dict[str, Any]:
-        """Train one epoch, validate, let stopped members go; return the epoch's report."""
-        started = time.perf_counter()
+    def train(self, checkpoints: Checkpoints | None) -> None:
+        """Train until every member is finished."""
+        if checkpoints is not None:
+            self._restore(checkpoints)
+        with freed_memory_kept(), _own_stream(self.device):
+            while self.running:
+                report = self.run_epoch()
+                # First the report, then the checkpoint: cut off between the two, the epoch is
+                # trained and reported again, and the log misses nothing.
+                self.watcher.epoch(report)
+                if checkpoints is not None:
+                    self.watcher.doing("writing the checkpoint")
+                    checkpoints.write(self.epoch, *self._snapshot())
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Train one epoch, validate, let finished members go; return the epoch's report."""
+        started = perf_counter()
         self.epoch += 1
-        steps = [self._steps_of(member) for member in self.running]
-        train_loss_M = self._train(steps, watcher)
+        n_rows = sum(self.batches.steps) * self.plan.batch_size
+        train_loss_M = self._train()
+        self.watcher.doing("validating")
         validation_loss_M = self._validate()
-        better_M = self.pack.note_validation(validation_loss_M, self.plan)
-        n_rows = sum(steps) * self.plan.batch_size
-        report = self._report(train_loss_M, validation_loss_M, better_M)
-        report["seconds"] = time.perf_counter() - started
-        report["rows_per_s"] = n_rows / report["seconds"]
+        self.watcher.doing("waiting for the device")  # the one time in an epoch
+        losses = torch.stack([train_loss_M, validation_loss_M], dim=1).tolist()
+        report = self._report(losses)
         self._release_finished()
-        return report
+        seconds = perf_counter() - started
+        return report | {
+            "seconds": seconds,
+            "rows_per_s": n_rows / seconds,
+            **self.telemetry.read(),
+        }
 
-    def _train(self, steps: list[int], watcher: Watcher | None) -> Tensor:
+    def _train(self) -> Tensor:
         """Take every member's steps of this epoch; return its mean training loss [M]."""
-        rows_MR, labels_MR = self._draw_order()
-        rates_SM = self._rates(steps)
-        total_M = torch.zeros(len(self.running), device=self.device)
-        size = self.plan.batch_size
-        for step in range(steps[0]):
-            n_active = sum(count > step for count in steps)
-            batch = slice(step * size, (step + 1) * size)
-            loss_M = self._step(
-                rows_MR[:n_active, batch], labels_MR[:n_active, batch], rates_SM[step, :n_active]
-            )
-            total_M[:n_active] += loss_M
-            if watcher is not None:
-                watcher.step(self.epoch, step + 1, steps[0])
-        return total_M / torch.tensor(steps, device=self.device)
+        self.watcher.doing("drawing the order of rows")
+        self.batches.draw(self.epoch)
+        steps = self.batches.steps
+        self.steps.begin(self._rates())
+        self.body.total_M.zero_()
+        groups = deque((own, 0) for own in self._groups(slice(0, len(self.running))))
+        n_steps = sum(steps[own.start] for own, _ in groups)
+        done = 0
+        while groups:
+            own, step = groups.popleft()
+            while step < steps[own.start]:
+                try:
+                    taken = self.steps.advance(own, step)
+                except Exception as error:
+                    groups.extendleft((part, step) for part in self._smaller(own, error))
+                    break
+                step += taken
+                done = min(done + taken, n_steps)
+                self.watcher.step(self.epoch, done, n_steps)
+        totals_M = self.body.total_M[: len(self.running)]
+        return totals_M / torch.tensor(steps, device=self.device)
 
-    def _step(self, rows_MB: Tensor, labels_MB: Tensor, rate_M: Tensor) -> Tensor:
-        """Take one step of the first members; return their losses [M]."""
-        k, pack = len(rows_MB), self.pack
-        dropout = MemberDropout(
-            getattr(self.architecture, "dropout", 0.0),
-            step_keys(self.seeds_M[:k], pack.steps_M[:k].long()),
-        )
-        logits_MBC = self.forward.logits(pack.state(k), rows_MB, dropout)
-        loss_M = self._loss(logits_MBC, labels_MB).mean(dim=1)
-        # Members share no number, so the gradient of the sum is each member's own gradient.
-        gradient_MQ = pack.collect_gradients(loss_M.sum(), k)
-        clip_gradients(gradient_MQ, self.plan.clip_norm)
-        adamw_step(
-            pack.weights_MP[:k, : pack.layout.n_parameters],
-            gradient_MQ,
-            first_MQ=pack.first_MQ[:k],
-            second_MQ=pack.second_MQ[:k],
-            steps_M=pack.steps_M[:k],
-            rate_M=rate_M,
-            decay_M=self.decay_M[:k],
-        )
-        return loss_M.detach()
+    def _smaller(self, own: slice, error: Exception) -> list[slice]:
+        """Return parts of a group that ran out of memory; raise what is no lack of memory."""
+        if not is_out_of_memory(error):
+            raise error
+        _forget(error, self.device)
+        n_members = own.stop - own.start
+        if n_members > 1:
+            self.members_at_once = -(-n_members // 2)
+            self._warn(f"with {n_members} members a step; going on with {self.members_at_once}")
+        elif self.pack.buffers(own).numel() or self.body.pieces * 2 > self.plan.batch_size:
+            raise TrainingError(
+                f"{self.running[own.start].name}: not enough memory for one member and a batch of "
+                f"{self.plan.batch_size} rows; set a smaller training.batch_size or model"
+            ) from None
+        else:
+            self.body.pieces *= 2
+            self._warn(f"with one member a step; going on with batches in {self.body.pieces} parts")
+        return self._groups(own)[::-1]
+
+    def _warn(self, what: str) -> None:
+        self.watcher.note(f"warning: out of memory {what}, which changes no number")
+
+    def _groups(self, own: slice) -> list[slice]:
+        """Return slices of members that take their steps together."""
+        size = self.members_at_once
+        starts = range(own.start, own.stop, size)
+        return [slice(start, min(start + size, own.stop)) for start in starts]
 
     @torch.no_grad()
     def _validate(self) -> Tensor:
         """Return each member's mean loss [M] over its validation rows."""
-        state = self.pack.layout.views(self.pack.weights_MP)
-        total_M = torch.zeros(len(self.running), device=self.device)
-        chunk = self.forward.rows_per_chunk()
-        for start in range(0, self.validation_rows_MR.shape[1], chunk):
+        return torch.cat(
+            [self._validate_group(own) for own in self._groups(slice(0, len(self.running)))]
+        )
+
+    def _validate_group(self, own: slice) -> Tensor:
+        try:
+            return self._mean_loss(own)
+        except Exception as error:
+            longest = max(len(member.validation_rows) for member in self.running[own])
+            if not is_out_of_memory(error) or self.validation_pieces > longest:
+                raise
+            _forget(error, self.device)
+        self.validation_pieces *= 4
+        self._warn("while validating; going on with smaller parts")
+        return self._validate_group(own)
+
+    def _mean_loss(self, own: slice) -> Tensor:
+        members = self.running[own]
+        rows_MR = pad_rows([m.validation_rows for m in members]).to(self.device)
+        labels_MR = pad_rows([m.validation_labels for m in members]).to(self.device)
+        n_rows_M = torch.tensor([len(m.validation_rows) for m in members], device=self.device)
+        state = self.pack.layout.views(self.pack.weights_MP[own])
+        total_M = torch.zeros(len(members), device=self.device)
+        chunk = min(self.forward.rows_per_chunk(len(members)), rows_MR.shape[1])
+        chunk = max(1, chunk // self.validation_pieces)
+        for start in range(0, rows_MR.shape[1], chunk):
             part = slice(start, start + chunk)
-            logits_MBC = self.forward.logits(state, self.validation_rows_MR[:, part])
-            loss_MB = self._loss(logits_MBC, self.validation_labels_MR[:, part])
+            logits_MBC = self.forward.logits(state, rows_MR[:, part], first=own.start)
+            loss_MB = self.body.row_losses(logits_MBC, labels_MR[:, part], own.start)
             place = torch.arange(start, start + loss_MB.shape[1], device=self.device)
-            inside_MB = place < self.n_validation_M[:, None]
-            total_M += torch.where(inside_MB, loss_MB, 0.0).sum(dim=1)
-        return total_M / self.n_validation_M
+            total_M += torch.where(place < n_rows_M[:, None], loss_MB, 0.0).sum(dim=1)
+        return total_M / n_rows_M
 
-    def _loss(self, logits_MBC: Tensor, labels_MB: Tensor) -> Tensor:
-        plan = self.plan
-        return classification_loss(
-            logits_MBC,
-            labels_MB,
-            self.class_weights_MC[: len(labels_MB)],
-            focal_gamma=plan.focal_gamma if plan.loss == "focal" else None,
-            label_smoothing=plan.label_smoothing,
-        )
-
-    def _draw_order(self) -> tuple[Tensor, Tensor]:
-        """Return this epoch's rows and classes [M, R], in each member's own random order.
-
-        The last batch of a member is filled up from the beginning of its order, so that every
-        row is seen and all batches are whole.
-        """
-        n_places = max(self._steps_of(member) for member in self.running) * self.plan.batch_size
-        rows_MR = np.zeros((len(self.running), n_places), dtype=np.int64)
-        labels_MR = np.zeros((len(self.running), n_places), dtype=np.int8)
-        for m, member in enumerate(self.running):
-            random = np.random.default_rng(derive_seed(member.random_seed, "order", self.epoch))
-            order = np.resize(random.permutation(len(member.train_rows)), n_places)
-            rows_MR[m], labels_MR[m] = member.train_rows[order], member.train_labels[order]
-        return (
-            torch.from_numpy(rows_MR).to(self.device),
-            torch.from_numpy(labels_MR).to(self.device),
-        )
-
-    def _rates(self, steps: list[int]) -> Tensor:
+    def _rates(self) -> FloatArray:
         """Return the learning rate of every step and member in this epoch [S, M]."""
+        plan, steps = self.plan, np.array(self.batches.steps)
+        rate_M = np.array(
+            [
+                (plan.learning_rate if m.learning_rate is None else m.learning_rate)
+                * self.standings[m.name].slowed
+                for m in self.running
+            ]
+        )
+        if plan.schedule != "cosine":
+            return np.broadcast_to(rate_M, (steps[0], len(steps))).copy()
         step_S1 = np.arange(steps[0])[:, None]
-        factor_SM = np.ones((steps[0], len(steps)))
-        if self.plan.schedule == "cosine":
-            done_SM = (self.epoch - 1 + np.minimum(step_S1 / steps, 1.0)) / self.plan.epochs
-            factor_SM = 0.5 * (1.0 + np.cos(np.pi * done_SM))
-        rates_SM = torch.as_tensor(factor_SM, dtype=torch.float32, device=self.device)
-        return rates_SM * self.rate_M * self.pack.slowed_M
+        done_SM = (self.epoch - 1 + np.minimum(step_S1 / steps, 1.0)) / plan.epochs
+        return rate_M * 0.5 * (1.0 + np.cos(np.pi * done_SM))
+
+    def _report(self, losses: list[list[float]]) -> dict[str, Any]:
+        lines, better = [], []
+        for m, (member, (train_loss, validation_loss)) in enumerate(
+            zip(self.running, losses, strict=True)
+        ):
+            best = self.standings[member.name].note(train_loss, validation_loss)
+            better += [m] if best else []
+            place = {"symbol": member.symbol, "fold": member.fold, "seed": member.seed}
+            values = {"train_loss": train_loss, "validation_loss": validation_loss}
+            lines.append({"name": member.name, **place, **values, "best": best})
+        self.pack.note_best(better)
+        return {"epoch": self.epoch, "epochs": self.plan.epochs, "members": lines}
 
     def _release_finished(self) -> None:
         """Take the best states of members that are done, and go on with the others."""
-        waited = self.pack.waited_M.tolist()
-        at_end = self.epoch >= self.plan.epochs
-        stays = [m for m, w in enumerate(waited) if not at_end and w < self.plan.patience]
+        stays = []
         for m, member in enumerate(self.running):
-            if m not in stays:
+            if self.standings[member.name].done:
                 self.finished[member.name] = self._best_of(m, member)
+            else:
+                stays.append(m)
         if len(stays) < len(self.running):
-            kept = torch.tensor(stays, dtype=torch.long, device=self.device)
-            self.running = [self.running[m] for m in stays]
-            self.pack.keep(kept)
-            self.forward = self.forward.keep(kept)
-            self._place_members()
+            self._keep(stays)
+
+    def _keep(self, members: list[int]) -> None:
+        self.running = [self.running[m] for m in members]
+        self.steps.keep(torch.tensor(members, dtype=torch.long, device=self.device))
 
     def _best_of(self, m: int, member: Member) -> TrainedMember:
-        history = self.history[member.name]
-        best = min(
-            (line for line in history if np.isfinite(line["validation_loss"])),
-            key=lambda line: line["validation_loss"],
-            default=None,
-        )
+        standing = self.standings[member.name]
         # A member that never had a finite loss keeps what it has; `best_epoch` 0 tells the caller.
-        source = self.pack.weights_MP if best is None else self.pack.best_MP
+        source = self.pack.best_MP if standing.best_epoch else self.pack.weights_MP
+        return self._trained(member, self.pack.layout.member(source, m))
+
+    def _trained(self, member: Member, state: dict[str, Tensor]) -> TrainedMember:
+        standing = self.standings[member.name]
         return TrainedMember(
             member=member,
-            state=self.pack.layout.member(source, m),
-            best_epoch=0 if best is None else history.index(best) + 1,
-            best_validation_loss=float("nan") if best is None else best["validation_loss"],
-            train_loss_at_best=float("nan") if best is None else best["train_loss"],
+            state=state,
+            best_epoch=standing.best_epoch,
+            best_validation_loss=standing.best["validation_loss"],
+            train_loss_at_best=standing.best["train_loss"],
         )
 
-    def _report(self, train_M: Tensor, validation_M: Tensor, better_M: Tensor) -> dict[str, Any]:
-        lines = []
-        columns = zip(
-            self.running, train_M.tolist(), validation_M.tolist(), better_M.tolist(), strict=True
-        )
-        for member, train_loss, validation_loss, better in columns:
-            losses = {"train_loss": train_loss, "validation_loss": validation_loss}
-            self.history[member.name].append(losses)
-            place = {"symbol": member.symbol, "fold": member.fold, "seed": member.seed}
-            lines.append({"name": member.name, **place, **losses, "best": better})
-        return {"epoch": self.epoch, "epochs": self.plan.epochs, "members": lines}
-
-    def _place_members(self) -> None:
-        """Put what belongs to the running members on the device."""
-        if not self.running:
-            return
-        members, plan = self.running, self.plan
-
-        def on_device(values: list[Any], dtype: torch.dtype) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=self.device)
-
-        self.seeds_M = on_device([m.random_seed & 0xFFFFFFFF for m in members], torch.int64)
-        self.rate_M = on_device(
-            [_first(m.learning_rate, plan.learning_rate) for m in members], torch.float32
-        )
-        self.decay_M = on_device(
-            [_first(m.weight_decay, plan.weight_decay) for m in members], torch.float32
-        )
-        self.n_validation_M = on_device([len(m.validation_rows) for m in members], torch.int64)
-        self.validation_rows_MR = pad_rows([m.validation_rows for m in members]).to(self.device)
-        labels = pad_rows([m.validation_labels.astype(np.int64) for m in members])
-        self.validation_labels_MR = labels.to(self.device, torch.int8)
-        weights = [_class_weights(m, self.n_classes, plan.class_weights) for m in members]
-        self.class_weights_MC = torch.stack(weights).to(self.device)
-
-    def _steps_of(self, member: Member) -> int:
-        return -(-len(member.train_rows) // self.plan.batch_size)
-
-    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def _snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and plain data from which training goes on exactly."""
         tensors = {f"pack.{name}": tensor for name, tensor in self.pack.tensors().items()}
-        finished = {}
         for name, trained in self.finished.items():
             tensors |= {f"finished.{name}.{key}": value for key, value in trained.state.items()}
-            finished[name] = [
-                trained.best_epoch,
-                trained.best_validation_loss,
-                trained.train_loss_at_best,
-            ]
         plain = {
             "epoch": self.epoch,
             "running": [member.name for member in self.running],
-            "finished": finished,
-            "history": self.history,
+            "history": {name: standing.history for name, standing in self.standings.items()},
         }
         return tensors, plain
 
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint of the same members."""
-        tensors, plain = read_checkpoint(path, [member.name for member in self.everyone])
+    def _restore(self, checkpoints: Checkpoints) -> None:
         by_name = {member.name: member for member in self.everyone}
-        self.epoch, self.history = plain["epoch"], plain["history"]
-        for name, (best_epoch, validation_loss, train_loss) in plain["finished"].items():
+        found = checkpoints.read_newest(list(by_name), self.watcher.note)
+        if found is None:
+            return
+        tensors, plain = found
+        self.epoch = plain["epoch"]
+        for name, history in plain["history"].items():
+            for losses in history:
+                self.standings[name].note(**losses)
+        for name in by_name.keys() - set(plain["running"]):
             start = f"finished.{name}."
             state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-            self.finished[name] = TrainedMember(
-                by_name[name], state, best_epoch, validation_loss, train_loss
-            )
-        places = [self.everyone.index(by_name[name]) for name in plain["running"]]
-        self.running = [self.everyone[place] for place in places]
-        self.forward = self.forward.keep(torch.tensor(places, dtype=torch.long))
+            self.finished[name] = self._trained(by_name[name], state)
+        self._keep([self.everyone.index(by_name[name]) for name in plain["running"]])
         self.pack.restore(
             {k.removeprefix("pack."): v for k, v in tensors.items() if k.startswith("pack.")}
         )
-        self._place_members()
+        self.watcher.note(f"going on after epoch {self.epoch}")
 
 
-def _first(own: float | None, shared: float) -> float:
-    return shared if own is None else own
+def _members_at_once(forward: PackedForward, plan: TrainingPlan, n_members: int) -> int:
+    """Return how many members take their steps together: all on a GPU, few on a CPU."""
+    if forward.table_NF.device.type == "cuda":
+        return n_members
+    n_parameters = Layout.of(forward.architecture).n_parameters
+    per_member = 4 * plan.batch_size * forward.architecture.numbers_per_row()
+    per_member += _BYTES_PER_PARAMETER * n_parameters
+    return max(1, min(n_members, _CPU_STEP_BYTES // per_member))
 
 
-def _class_weights(member: Member, n_classes: int, kind: str) -> Tensor:
-    """Return weights [C] whose mean over the member's training rows is one."""
-    if kind == "none":
-        return torch.ones(n_classes)
-    counts = np.bincount(member.train_labels, minlength=n_classes)
-    present = counts > 0
-    weights = np.zeros(n_classes)
-    weights[present] = len(member.train_labels) / (present.sum() * counts[present])
-    return torch.as_tensor(weights, dtype=torch.float32)
+@contextmanager
+def _on_side_stream(device: torch.device) -> Iterator[None]:
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
+
+
+def _own_stream(device: torch.device) -> AbstractContextManager:
+    """Return a stream of our own on CUDA: work on the default one cannot be recorded."""
+    return _on_side_stream(device) if device.type == "cuda" else nullcontext()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory ran out, on a GPU or on the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _forget(error: Exception, device: torch.device) -> None:
+    """Let go of what a failed step holds, so that a smaller one finds room."""
+    error.__traceback__ = None
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
