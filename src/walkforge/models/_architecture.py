@@ -9,6 +9,7 @@ Shapes: M members, B rows in a batch, T bars in the window, F features, C classe
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -21,6 +22,10 @@ StateViews = Mapping[str, Tensor]
 
 class Architecture(Protocol):
     """One shape of network; frozen, comparable, and without any numbers of its own."""
+
+    def __hash__(self) -> int:
+        """Return the same for equal shapes."""
+        ...
 
     def twin(self) -> nn.Module:
         """Return the ordinary module of one member: [B, T, F] to logits [B, C]."""
@@ -48,18 +53,10 @@ class Layout:
     n_numbers: int
     """Parameters and buffers together: the length P of a row."""
 
-    @classmethod
-    def of(cls, architecture: Architecture) -> "Layout":
+    @staticmethod
+    def of(architecture: Architecture) -> "Layout":
         """Return the layout of an architecture's twin, parameters before buffers."""
-        twin = architecture.twin()
-        trained = dict(twin.named_parameters())
-        kept = {name: b for name, b in twin.named_buffers() if b.is_floating_point()}
-        shapes, offsets, place = {}, {}, 0
-        for name, tensor in [*trained.items(), *kept.items()]:
-            shapes[name], offsets[name] = tuple(tensor.shape), place
-            place += tensor.numel()
-        n_parameters = sum(tensor.numel() for tensor in trained.values())
-        return cls(shapes, offsets, n_parameters, place)
+        return _layout_of(architecture)
 
     @property
     def parameter_names(self) -> list[str]:
@@ -91,6 +88,19 @@ class Layout:
             for name, shape in self.shapes.items()
             if self.offsets[name] + _count(shape) <= n_numbers
         ]
+
+
+@lru_cache(maxsize=64)  # a twin draws all its first numbers, which costs more than a prediction
+def _layout_of(architecture: Architecture) -> Layout:
+    twin = architecture.twin()
+    trained = dict(twin.named_parameters())
+    kept = {name: b for name, b in twin.named_buffers() if b.is_floating_point()}
+    shapes, offsets, place = {}, {}, 0
+    for name, tensor in [*trained.items(), *kept.items()]:
+        shapes[name], offsets[name] = tuple(tensor.shape), place
+        place += tensor.numel()
+    n_parameters = sum(tensor.numel() for tensor in trained.values())
+    return Layout(shapes, offsets, n_parameters, place)
 
 
 def compact_(rows_M: Tensor, kept: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,12 +74,13 @@ class Predictor:
             )
         logits = self._logits(table.values, rows)
         probabilities = self.calibrator.apply(logits)
-        columns = {f"logit_{name}": logits[:, c] for c, name in enumerate(self.classes)}
+        columns: dict[str, Any] = {
+            "timestamp": pl.Series(bars.timestamp[rows]).cast(pl.Datetime("ms", "UTC")),
+            "symbol": [bars.symbol] * len(rows),
+        }
+        columns |= {f"logit_{name}": logits[:, c] for c, name in enumerate(self.classes)}
         columns |= {f"p_{name}": probabilities[:, c] for c, name in enumerate(self.classes)}
-        stamps = pl.Series("timestamp", bars.timestamp[rows]).cast(pl.Datetime("ms", "UTC"))
-        return pl.DataFrame([stamps, pl.Series("symbol", [bars.symbol] * len(rows))]).with_columns(
-            **{name: pl.Series(values) for name, values in columns.items()}
-        )
+        return pl.DataFrame(columns)
 
     def _logits(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
         import torch
