@@ -61,7 +61,7 @@ def main() -> None:
         study.resume(Path(run), watcher=killer)
     else:
         study.run(small_study(f"data.bars={bars}"), Path(run), watcher=killer)
-    print(killer.moves)
+    sys.stdout.write(f"{killer.moves}\n")
 
 
 if __name__ == "__main__":

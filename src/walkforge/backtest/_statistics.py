@@ -118,10 +118,10 @@ def block_bootstrap(
     if n < LEAST_DAYS or n_resamples == 0 or math.isnan(value):
         return Measure(value, n=n, unit=unit)
     random = np.random.default_rng(seed)
-    length = math.ceil(n ** (1 / 3))
+    blocks = _blocks(values, length=math.ceil(n ** (1 / 3)))
     resampled = np.concatenate(
         [
-            statistic(values[_blocks(random, n=n, length=length, n_resamples=size)])
+            statistic(_resampled(random, blocks, n_resamples=size))
             # A million trades times a thousand resamples would not fit at once.
             for size in _batches(n_resamples, max(1, 4_000_000 // n))
         ]
@@ -130,9 +130,17 @@ def block_bootstrap(
     return Measure(value, float(low), float(high), n, unit)
 
 
-def _blocks(random: np.random.Generator, *, n: int, length: int, n_resamples: int) -> IntArray:
-    starts = random.integers(0, n, (n_resamples, math.ceil(n / length), 1))
-    return ((starts + np.arange(length)) % n).reshape(n_resamples, -1)[:, :n]
+def _blocks(values: FloatArray, *, length: int) -> FloatArray:
+    """Return the blocks (n, length) that begin at each value and go on at the first one."""
+    circle = np.concatenate([values, values[: length - 1]])
+    return np.lib.stride_tricks.sliding_window_view(circle, length)
+
+
+def _resampled(random: np.random.Generator, blocks: FloatArray, *, n_resamples: int) -> FloatArray:
+    """Return resamples (n_resamples, n) of n values, block after block."""
+    n, length = blocks.shape
+    starts = random.integers(0, n, (n_resamples, math.ceil(n / length)))
+    return blocks[starts].reshape(n_resamples, -1)[:, :n]
 
 
 def _batches(total: int, largest: int) -> list[int]:

@@ -20,6 +20,7 @@ from ._errors import (
     WalkforgeError,
 )
 from ._files import atomic_path, json_text, read_json, write_json, write_text
+from ._kernels import compile_kernel
 from ._machine import (
     disk_bytes,
     memory_bytes,
@@ -59,6 +60,7 @@ __all__ = [
     "atomic_path",
     "choose_device",
     "choose_precision",
+    "compile_kernel",
     "concatenate_ranges",
     "derive_seed",
     "digest_of_arrays",

@@ -24,6 +24,8 @@ than its price by the slippage, or by MOST_SLIPPAGE_FRAC of the price where that
 import numpy as np
 from numba import njit, types
 
+from walkforge.base import compile_kernel
+
 MOST_SLIPPAGE_FRAC = 0.01
 # Of a fill's price. A coin may crash below one tick; no fill may then be at zero or less. It
 # stands here because the cache does not see a constant of another file change.
@@ -75,7 +77,7 @@ def _leave(open_, high, low, close, last, entry, side, stop, target, max_hold, s
     return SEGMENT_END, last, _slipped(close[last], -side, slippage), False
 
 
-@njit((*_TAPE, types.int64, *_RULES), cache=True)
+@compile_kernel(*_TAPE, types.int64, *_RULES)
 def outcomes_of_every_bar(
     open_, high, low, close, atr, last_row, side, stop_atr, target_atr, max_hold, slippage
 ):
@@ -98,7 +100,7 @@ def outcomes_of_every_bar(
     return kind, exit_row, exit_price, entry_price
 
 
-@njit((*_TAPE, _I, _S, _F, _F, _F, *_RULES), cache=True)
+@compile_kernel(*_TAPE, _I, _S, _F, _F, _F, *_RULES)
 def fill_decisions(
     open_,
     high,
@@ -170,7 +172,7 @@ def fill_decisions(
     )
 
 
-@njit((*_TAPE, _I, _S, _F, _F, *_RULES, types.float64, types.npy_rng), cache=True)
+@compile_kernel(*_TAPE, _I, _S, _F, _F, *_RULES, types.float64, types.npy_rng)
 def fill_at_random(
     open_,
     high,

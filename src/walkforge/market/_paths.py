@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit
 
-from walkforge.base import FloatArray
+from walkforge.base import FloatArray, compile_kernel
 
 
-@njit(cache=True)
+@compile_kernel()
 def shocks(
     noise: FloatArray,
     slope: FloatArray,

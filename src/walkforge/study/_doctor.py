@@ -217,14 +217,15 @@ def _feature_cache() -> dict[str, Any]:
 
 
 def _numba_cache() -> dict[str, Any]:
-    """Return where compiled kernels lie: beside their files, unless numba is told otherwise."""
-    own = os.environ.get("NUMBA_CACHE_DIR")
+    """Return where compiled kernels lie: beside their files, where numba can write there."""
     package = Path(execution.__file__ or "").parent.parent
-    kept = [path for path in Path(own or package).rglob("*.nb[ci]") if path.is_file()]
+    usual = package if os.access(package, os.W_OK) else Path.home() / ".cache" / "numba"
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR", usual))
+    kept = [path for path in folder.rglob("*.nb[ci]") if path.is_file()]
     return {
-        "folder": own or str(package),
+        "folder": str(folder),
         "bytes": sum(path.stat().st_size for path in kept),
-        "writable": os.access(own or package, os.W_OK),
+        "writable": os.access(folder if folder.exists() else folder.parent, os.W_OK),
     }
 
 

@@ -1,0 +1,343 @@
+"""Packed training against what a user would otherwise run; needs torch and numpy alone.
+
+    python benchmarks/training.py [--quick] [--device cuda] [--workload mlp small gru gru64]
+
+For every workload and number of members, rows per second of one packed program, and of
+ - the loader: one model after the other, `TensorDataset` and `DataLoader`;
+ - the loop: the same with the data on the device, shuffled by index;
+ - `torch.vmap`: per-member gradients over stacked parameters, one optimiser for all.
+
+All draw new batches every epoch, clip gradients per model and step with AdamW, in the same
+precision; the packed program also validates and keeps best states. They take turns in one process;
+medians. One model after the other does not become faster with more models, so it is measured once
+a round. The share of the roof is the arithmetic done per second over that of a large matrix product
+in the same rounds.
+
+Shapes: M members, B rows in a batch, T bars in the window, F features
+"""
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.utils.data import DataLoader, TensorDataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # runs without installing
+
+from _side_by_side import hardware
+
+from walkforge.base import Precision, choose_device, choose_precision
+from walkforge.models import Architecture, Gru, Mlp
+from walkforge.training import Member, TrainingPlan, train_pack
+
+MEMBERS = (1, 3, 10, 45, 120)
+_N_CLASSES, _CLIP = 3, 10.0
+_PLAN = {"learning_rate": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One shape of network and batch."""
+
+    words: str
+    architecture: Architecture
+    batch_size: int
+    multiplications: int
+    """Per row, forwards and backwards, without the gradient of the input."""
+
+
+def _mlp(widths: tuple[int, ...]) -> Workload:
+    sizes = [72, *widths, _N_CLASSES]
+    products = [a * b for a, b in itertools.pairwise(sizes)]
+    architecture = Mlp(n_features=72, window_bars=1, n_classes=_N_CLASSES, widths=widths)
+    words = f"MLP {'-'.join(map(str, widths))}, batch 256"
+    return Workload(words, architecture, 256, 3 * sum(products) - products[0])
+
+
+def _gru(batch_size: int) -> Workload:
+    bars, features, hidden = 20, 17, 64
+    per_bar = 2 * features * 3 * hidden + 3 * hidden * 3 * hidden
+    architecture = Gru(n_features=features, window_bars=bars, n_classes=_N_CLASSES, hidden=hidden)
+    multiplications = bars * per_bar + 3 * hidden * _N_CLASSES
+    return Workload(
+        f"GRU 64, 20 bars, batch {batch_size}", architecture, batch_size, multiplications
+    )
+
+
+WORKLOADS = {
+    "mlp": _mlp((512, 256, 128)),
+    "small": _mlp((64, 32, 16)),
+    "gru": _gru(512),
+    "gru64": _gru(64),
+}
+
+
+@dataclass
+class Bench:
+    """One workload's data on the device, and its rivals."""
+
+    workload: Workload
+    device: torch.device
+    precision: Precision
+    seconds: float
+    """About how long one measurement takes."""
+
+    def __post_init__(self) -> None:
+        random = np.random.default_rng(0)
+        self.n_rows = 64 * self.workload.batch_size
+        bars = self.workload.architecture.window_bars
+        table = random.normal(size=(self.n_rows + bars, self.workload.architecture.n_features))
+        self.table = torch.from_numpy(table.astype(np.float32))
+        self.labels = random.integers(0, _N_CLASSES, len(table)).astype(np.int8)
+        self.rows = np.arange(bars, bars + self.n_rows)
+        self.x = self.table.unfold(0, bars, 1)[1 : self.n_rows + 1].transpose(1, 2).contiguous()
+        self.y = torch.from_numpy(self.labels[self.rows]).long()
+
+    def packed(self, n_members: int, expected_rows_per_s: float) -> float:
+        """Return rows/s of the packed program, from its second epoch on."""
+        per_epoch = expected_rows_per_s * self.seconds / 2
+        n_batches = int(per_epoch / (n_members * self.workload.batch_size))
+        rows = self.rows[: max(2, min(64, n_batches)) * self.workload.batch_size]
+        members = [self._member(m, rows) for m in range(n_members)]
+        speeds = _Speeds()
+        train_pack(
+            self.workload.architecture,
+            self.table.to(self.device),
+            members,
+            TrainingPlan(
+                epochs=max(3, round(per_epoch * 2 / (len(rows) * n_members)) + 1),
+                batch_size=self.workload.batch_size,
+                patience=1000,
+                **_PLAN,
+            ),
+            window_bars=self.workload.architecture.window_bars,
+            n_classes=_N_CLASSES,
+            clip=_CLIP,
+            precision=self.precision,
+            watcher=speeds,
+        )
+        return statistics.median(speeds.rows_per_s[1:])
+
+    def loader(self) -> float:
+        """Return rows/s of one model with a DataLoader."""
+        loader = DataLoader(
+            TensorDataset(self.x, self.y),
+            batch_size=self.workload.batch_size,
+            shuffle=True,
+            pin_memory=self.device.type == "cuda",
+        )
+        return self._one_model(lambda: iter(loader))
+
+    def loop(self) -> float:
+        """Return rows/s of one model with its data on the device."""
+        x, y = self.x.to(self.device), self.y.to(self.device)
+
+        def batches() -> Iterator[tuple[Tensor, Tensor]]:
+            for part in torch.randperm(len(x), device=self.device).split(self.workload.batch_size):
+                yield x[part], y[part]
+
+        return self._one_model(batches)
+
+    def _one_model(self, batches: Callable[[], Iterator]) -> float:
+        network = self.workload.architecture.twin().to(self.device).train()
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=_PLAN["learning_rate"], weight_decay=_PLAN["weight_decay"]
+        )
+
+        def endlessly() -> Iterator:
+            while True:
+                yield from batches()
+
+        source = endlessly()
+
+        def step() -> int:
+            x, y = (t.to(self.device, non_blocking=True) for t in next(source))
+            optimizer.zero_grad()
+            with self._autocast():
+                loss = nn.functional.cross_entropy(network(x.clamp(-_CLIP, _CLIP)), y)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), _PLAN["clip_norm"])
+            optimizer.step()
+            return len(y)
+
+        return self._speed(step)
+
+    def vmapped(self, n_members: int) -> float:
+        """Return rows/s of `torch.vmap` over stacked parameters."""
+        networks = [self.workload.architecture.twin().to(self.device) for _ in range(n_members)]
+        parameters, buffers = stack_module_state(networks)
+        optimizer = torch.optim.AdamW(
+            parameters.values(), lr=_PLAN["learning_rate"], weight_decay=_PLAN["weight_decay"]
+        )
+        skeleton = networks[0].to("meta")
+        x, y = self.x.to(self.device), self.y.to(self.device)
+
+        def loss(own: dict, rest: dict, x_BTF: Tensor, y_B: Tensor) -> Tensor:
+            logits = functional_call(skeleton, (own, rest), (x_BTF.clamp(-_CLIP, _CLIP),))
+            return nn.functional.cross_entropy(logits, y_B)
+
+        gradients_of = vmap(grad(loss))
+        batch_size = self.workload.batch_size
+
+        def step() -> int:
+            own = torch.randint(len(x), (n_members, batch_size), device=self.device)
+            with self._autocast():
+                gradients = gradients_of(parameters, buffers, x[own], y[own])
+            squares = [g.flatten(1).square().sum(1) for g in gradients.values()]
+            shrink = (_PLAN["clip_norm"] / (sum(squares).sqrt() + 1e-6)).clamp(max=1.0)
+            for name, gradient in gradients.items():
+                shape = (n_members,) + (1,) * (gradient.dim() - 1)
+                parameters[name].grad = gradient * shrink.view(shape)
+            optimizer.step()
+            return n_members * batch_size
+
+        return self._speed(step)
+
+    def roof(self) -> float:
+        """Return multiplications per second of a large matrix product."""
+        size = 8192 if self.device.type == "cuda" else 2048
+        kind = torch.bfloat16 if self.precision.autocast else torch.float32
+        a, b = (torch.randn(size, size, device=self.device, dtype=kind) for _ in range(2))
+        return self._speed(lambda: len(torch.mm(a, b))) * size * size
+
+    def _speed(self, step: Callable[[], int]) -> float:
+        """Return what `step` counts per second."""
+        for _ in range(2):
+            step()
+        self._wait()
+        done, started = 0, time.perf_counter()
+        while time.perf_counter() - started < self.seconds:
+            done += sum(step() for _ in range(1 if self.device.type == "cpu" else 20))
+        self._wait()
+        return done / (time.perf_counter() - started)
+
+    def _member(self, number: int, rows: np.ndarray) -> Member:
+        n_features = self.workload.architecture.n_features
+        return Member(
+            symbol=f"S{number}",
+            fold=0,
+            seed=number,
+            train_rows=rows,
+            train_labels=self.labels[rows],
+            validation_rows=rows[:64],
+            validation_labels=self.labels[rows[:64]],
+            center=np.zeros(n_features),
+            scale=np.ones(n_features),
+        )
+
+    def _autocast(self):
+        if not self.precision.autocast:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+class _Speeds:
+    """A watcher that keeps each epoch's rows/s."""
+
+    def __init__(self) -> None:
+        self.rows_per_s: list[float] = []
+
+    def note(self, text: str) -> None: ...
+
+    def doing(self, what: str) -> None: ...
+
+    def step(self, epoch: int, step: int, n_steps: int) -> None: ...
+
+    def epoch(self, report: dict) -> None:
+        self.rows_per_s.append(report["rows_per_s"])
+
+
+def measure(bench: Bench, members: list[int], rounds: int) -> dict[str, float]:
+    """Return the median speed of every rival; they take turns, round by round."""
+    found: dict[str, list[float]] = {}
+    guess = bench.loop()
+    for _ in range(rounds):
+        rivals: dict[str, Callable[[], float]] = {
+            "roof": bench.roof,
+            "loader": bench.loader,
+            "loop": bench.loop,
+        }
+        for m in members:
+            rivals[f"packed {m}"] = lambda m=m: bench.packed(m, guess)
+            rivals[f"vmap {m}"] = lambda m=m: _or_nan(lambda: bench.vmapped(m))
+        for name, rival in rivals.items():
+            found.setdefault(name, []).append(rival())
+    return {name: statistics.median(speeds) for name, speeds in found.items()}
+
+
+def _or_nan(measured: Callable[[], float]) -> float:
+    try:
+        return measured()
+    except RuntimeError as error:
+        print(f"vmap: {str(error).splitlines()[0]}", file=sys.stderr)
+        return float("nan")
+
+
+def lines(workload: Workload, speed: dict[str, float], members: list[int]) -> list[str]:
+    """Return the rows of the Markdown table."""
+    rows = []
+    for m in members:
+        packed = speed[f"packed {m}"]
+        share = packed * workload.multiplications / speed["roof"]
+        rows.append(
+            f"| {workload.words} | {m} | {packed:,.0f} | {packed / speed['loader']:.2f} "
+            f"| {packed / speed['loop']:.2f} | {packed / speed[f'vmap {m}']:.2f} | {share:.0%} |"
+        )
+    return rows
+
+
+def main() -> None:
+    """Measure and print, workload by workload."""
+    options = _arguments()
+    device, _ = choose_device(options.device)
+    precision, _ = choose_precision(options.precision, device)
+    torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
+    members = [1, 10] if options.quick else list(MEMBERS)
+    rounds, seconds = (1, 0.3) if options.quick else (options.rounds, 1.0)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else hardware()
+    print(
+        f"{where}; torch {torch.__version__}, {torch.get_num_threads()} threads, {precision.name}; "
+        f"median of {rounds} rounds in turns\n"
+    )
+    print("| workload | members | packed rows/s | x loader | x loop | x vmap | share of the roof |")
+    print("|---|---|---|---|---|---|---|")
+    notes = []
+    for name in options.workload:
+        workload = WORKLOADS[name]
+        speed = measure(Bench(workload, device, precision, seconds), members, rounds)
+        print("\n".join(lines(workload, speed, members)), flush=True)
+        notes.append(
+            f"{workload.words}: loader {speed['loader']:,.0f} rows/s, loop {speed['loop']:,.0f}; "
+            f"matrix product {2 * speed['roof'] / 1e9:,.0f} GFLOP/s"
+        )
+    print("\n" + "\n".join(notes))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a short check")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
