@@ -215,3 +215,16 @@ def test_the_module_runs_as_the_command_does():
         [sys.executable, "-m", "walkforge", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "0.1.0"
+
+
+def test_brackets_in_a_path_are_part_of_its_name(venue, run, tmp_path):
+    odd = tmp_path / "odd [1]"
+    shutil.copytree(venue, odd / "venue")
+    shutil.copytree(run, odd / "run")
+    found = [call("data", "check", str(place), "--json")[1] for place in (odd / "venue", venue)]
+    assert found[0].replace(str(odd), str(venue.parent)) == found[1]
+    status, _, err = call("report", str(odd / "run"))
+    assert (status, err) == (0, "")
+    status, out, err = call("compare", str(odd / "run"), str(run), "--json")
+    assert status == 0, err
+    assert json.loads(out)

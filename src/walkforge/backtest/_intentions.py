@@ -46,7 +46,7 @@ def read_intentions(path: Path) -> pl.DataFrame:
         raise IntentionsError(f"{path}: the file is empty; expected columns {_wanted()}")
     try:
         if path.suffix == ".parquet":
-            return pl.read_parquet(path)
+            return pl.read_parquet(path, glob=False)
         # As text first, so that nothing is guessed from the first rows.
         return pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:

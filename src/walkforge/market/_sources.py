@@ -217,11 +217,11 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 def _read_parquet(path: Path, every_column: bool) -> Part:
     try:
-        names = list(pl.read_parquet_schema(path))
+        names = pl.scan_parquet(path, glob=False).collect_schema().names()
         columns = find_columns(str(path), names)
         needed = {*columns.values(), find_symbol_column(names)}
         wanted = names if every_column else [own for own in names if own in needed]
-        frame = pl.read_parquet(path, columns=wanted)
+        frame = pl.read_parquet(path, columns=wanted, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
     _refuse_several_symbols(str(path), frame)

@@ -267,7 +267,7 @@ def _source_entry(source: Source) -> dict[str, Any]:
 
 def _describe(path: Path) -> StoredBars:
     metadata = read_metadata(path)
-    span = pl.scan_parquet(path).select(
+    span = pl.scan_parquet(path, glob=False).select(
         rows=pl.len(),
         first=pl.col("timestamp").min().dt.epoch("ms"),
         last=pl.col("timestamp").max().dt.epoch("ms"),

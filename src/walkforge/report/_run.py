@@ -44,7 +44,7 @@ class Run:
         if not path.is_file():
             return None
         try:
-            frame = pl.scan_parquet(path)
+            frame = pl.scan_parquet(path, glob=False)
             known = frame.collect_schema().names()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise RunError(f"{path}: not readable ({str(error).splitlines()[0]})") from None

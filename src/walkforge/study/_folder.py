@@ -92,7 +92,7 @@ class RunFolder:
             raise RunError(f"{self.path}: {name} is missing; continue the run with "
                            f"`walkforge resume {self.path}`")  # fmt: skip
         try:
-            return pl.read_parquet(self.path / name)
+            return pl.read_parquet(self.path / name, glob=False)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise RunError(f"{self.path / name}: not readable ({error})") from None
 

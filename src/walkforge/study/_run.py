@@ -163,7 +163,7 @@ def _go(
         measure_and_backtest(study, folder, bars, instruments, watched)
         watched.stage("verdict and report")
         folder.update_run(**_facts(study))
-    judge(folder.path)
+        judge(folder.path)
     folder.remove_checkpoints()
     return folder.path
 
