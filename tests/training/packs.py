@@ -13,6 +13,9 @@ N_ROWS, N_FEATURES, CLIP = 600, 5, 10.0
 MLP = Mlp(n_features=N_FEATURES, window_bars=1, n_classes=3, widths=(16, 8))
 DROPPED = Mlp(n_features=N_FEATURES, window_bars=1, n_classes=3, widths=(16, 8), dropout=0.2)
 BATCH_NORM = Mlp(n_features=N_FEATURES, window_bars=1, n_classes=3, widths=(16,), norm="batch")
+DEEP_BATCH_NORM = Mlp(
+    n_features=N_FEATURES, window_bars=1, n_classes=3, widths=(12, 8), norm="batch", dropout=0.1
+)
 GRU = Gru(n_features=N_FEATURES, window_bars=4, n_classes=3, hidden=8)
 DEEP_GRU = Gru(n_features=N_FEATURES, window_bars=4, n_classes=3, hidden=8, layers=2, dropout=0.3)
 PLAN = TrainingPlan(epochs=4, batch_size=32, learning_rate=3e-3, patience=4)
@@ -53,7 +56,26 @@ def unlike_members(table) -> list[Member]:
     ]
 
 
-def train(architecture, table, members, plan=PLAN, **changes):
+def many_members(table, n=20) -> list[Member]:
+    """Return more members than a pack has widths, unlike in all; a third of them stop early."""
+    random = np.random.default_rng(0)
+    noise = {"validation_labels": random.integers(0, 3, 150).astype(np.int8)}
+    return [
+        make_member(
+            table,
+            f"S{m}",
+            seed=m,
+            n_train=100 + 9 * m,
+            center=np.full(N_FEATURES, 0.01 * m),
+            scale=np.full(N_FEATURES, 1.0 + 0.05 * m),
+            learning_rate=0.004 * (1 + m % 4),
+            **(noise if m % 3 == 1 else {}),
+        )
+        for m in range(n)
+    ]
+
+
+def train(architecture, table, members, plan=PLAN, *, precision=FLOAT32, **changes):
     return train_pack(
         architecture,
         table,
@@ -62,7 +84,7 @@ def train(architecture, table, members, plan=PLAN, **changes):
         window_bars=architecture.window_bars,
         n_classes=3,
         clip=CLIP,
-        precision=FLOAT32,
+        precision=precision,
         **changes,
     )
 

@@ -92,3 +92,20 @@ def test_a_class_that_training_never_met_gets_a_small_probability(name):
     labels[810:] = 1
     probabilities = BASELINES[name](dataclasses.replace(rows, labels=labels))
     assert np.isfinite(np.log(probabilities)).all()
+
+
+def test_inputs_made_in_chunks_are_those_made_at_once(monkeypatch):
+    rows = _rows(window_bars=6, scale=lambda table: table / np.float32(1.7))
+    at_once = rows.inputs(rows.train)
+    monkeypatch.setattr("walkforge.training._baselines._CHUNK_ROWS", 7)
+    np.testing.assert_array_equal(rows.inputs(rows.train), at_once)
+
+
+def test_trees_learn_the_same_from_batches_as_from_a_whole_matrix(monkeypatch):
+    # Every value is met many times over, so that a part of the rows makes the same bins as all.
+    table = np.round(_rows().table * 2) / 2
+    rows = _rows(table=np.clip(table, -2, 2))
+    whole = BASELINES["lightgbm"](rows)
+    monkeypatch.setattr("walkforge.training._boosting._MOST_BINNING_ROWS", 300)
+    monkeypatch.setattr("walkforge.training._boosting._Rows.batch_size", 64)
+    np.testing.assert_array_equal(BASELINES["lightgbm"](rows), whole)

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from training.packs import (
     BATCH_NORM,
     CLIP,
+    DEEP_BATCH_NORM,
     DROPPED,
     FLOAT32,
     GRU,
@@ -29,7 +30,7 @@ def table() -> torch.Tensor:
     return make_table()
 
 
-@pytest.mark.parametrize("architecture", [MLP, DROPPED, BATCH_NORM, GRU], ids=str)
+@pytest.mark.parametrize("architecture", [MLP, DROPPED, DEEP_BATCH_NORM, GRU], ids=str)
 def test_a_member_trains_the_same_alone_and_in_a_pack(architecture, table):
     members = [
         make_member(table, "A", n_train=120),
@@ -127,7 +128,12 @@ def test_a_member_that_no_longer_improves_stops_and_the_others_go_on(table):
     assert len([n for n in names if "NOISE/fold0/seed0" in n]) < 15
 
 
-def test_every_training_row_is_seen_once_and_the_last_batch_is_filled_up(table):
+def test_two_members_of_one_name_are_refused(table):
+    with pytest.raises(TrainingError, match="two members have the same symbol, fold and seed"):
+        train(MLP, table, [make_member(table), make_member(table, learning_rate=0.1)])
+
+
+def test_the_last_batch_of_an_epoch_is_filled_up(table):
     log = Log()
     train(MLP, table, [make_member(table, n_train=70)], TrainingPlan(epochs=2, batch_size=32),
            watcher=log)  # fmt: skip
@@ -194,6 +200,39 @@ def test_focal_loss_without_focus_is_cross_entropy_and_focus_favours_hard_rows()
         sure, torch.tensor([[0, 0]]), ones[:1], focal_gamma=None, label_smoothing=0.0
     )[0]
     assert focal[0] / cross[0] < 1e-3 < 0.9 < focal[1] / cross[1]
+
+
+def test_a_focal_loss_of_less_than_one_stays_finite_where_nothing_is_in_doubt():
+    logits = torch.tensor([[[60.0, 0.0, 0.0]]], requires_grad=True)
+    loss = classification_loss(
+        logits, torch.tensor([[0]]), torch.ones(1, 3), focal_gamma=0.5, label_smoothing=0.1
+    )
+    loss.sum().backward()
+    assert logits.grad.isfinite().all()
+
+
+def test_two_checkpoints_stay_and_a_damaged_newest_one_gives_way_to_the_other(table, tmp_path):
+    members = [make_member(table)]
+    whole = train(DROPPED, table, members)
+
+    class CutOff(Log):
+        def epoch(self, report):
+            super().epoch(report)
+            if report["epoch"] == 4:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(DROPPED, table, members, watcher=CutOff(), checkpoints=tmp_path)
+    names = [path.name for path in sorted(tmp_path.iterdir())]
+    assert names == ["epoch_00002.safetensors", "epoch_00003.safetensors"]
+    newest = tmp_path / names[1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    log = Log()
+    resumed = train(DROPPED, table, members, watcher=log, checkpoints=tmp_path)
+    assert log.reports[0]["epoch"] == 3
+    assert any("not a readable checkpoint" in n and "going on from epoch_00002" in n
+               for n in log.notes)  # fmt: skip
+    assert_same_state(whole[0].state, resumed[0].state)
 
 
 def test_balanced_class_weights_make_every_class_count_alike(table):

@@ -37,6 +37,10 @@ class Architecture(Protocol):
         """Return logits_MBC; `dropout` is given in training and None in prediction."""
         ...
 
+    def bars_in_a_row(self) -> int:
+        """Return how many bars it walks through one after the other; 1 where all go at once."""
+        ...
+
     def numbers_per_row(self) -> int:
         """Return about how many numbers a prediction of one row holds at once."""
         ...

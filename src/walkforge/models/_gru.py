@@ -56,6 +56,10 @@ class Gru:
             last_MBH = dropout(last_MBH, 0)
         return packed_linear(state, "head", last_MBH)
 
+    def bars_in_a_row(self) -> int:
+        """Return the bars of a window, once for every layer."""
+        return self.window_bars * self.layers
+
     def numbers_per_row(self) -> int:
         """Return about how many numbers a prediction of one row holds at once."""
         return self.window_bars * (2 * self.n_features + 5 * self.hidden)

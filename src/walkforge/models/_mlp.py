@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ._architecture import StateViews
 from ._dropout import MemberDropout
-from ._layers import packed_batch_norm, packed_layer_norm, packed_linear
+from ._layers import packed_batch_norm, packed_layer_norm_relu, packed_linear
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "layer": nn.LayerNorm,
@@ -53,19 +53,22 @@ class Mlp:
         for depth in range(len(self.widths)):
             place = 1 + 4 * depth  # Flatten stands at 0; four modules follow per width
             hidden = packed_linear(state, f"{place}", hidden)
-            hidden = self._normalise(state, f"{place + 1}", hidden, training=dropout is not None)
-            hidden = torch.relu(hidden)
+            hidden = self._activate(state, f"{place + 1}", hidden, training=dropout is not None)
             if dropout is not None:
                 hidden = dropout(hidden, depth)
         return packed_linear(state, f"{1 + 4 * len(self.widths)}", hidden)
+
+    def bars_in_a_row(self) -> int:
+        """Return 1: all bars go at once."""
+        return 1
 
     def numbers_per_row(self) -> int:
         """Return about how many numbers a prediction of one row holds at once."""
         return 4 * max(self.n_features * self.window_bars, *self.widths, self.n_classes)
 
-    def _normalise(self, state: StateViews, name: str, x: Tensor, *, training: bool) -> Tensor:
+    def _activate(self, state: StateViews, name: str, x: Tensor, *, training: bool) -> Tensor:
         if self.norm == "layer":
-            return packed_layer_norm(state, name, x)
+            return packed_layer_norm_relu(state, name, x)
         if self.norm == "batch":
-            return packed_batch_norm(state, name, x, training=training)
-        return x
+            x = packed_batch_norm(state, name, x, training=training)
+        return torch.relu(x)

@@ -12,7 +12,8 @@ from ._learn import Watcher
 class StageClock:
     """Passes everything on to a watcher; used in a `with`, which also ends the last stage.
 
-    Times are added to those of earlier attempts at the same run, cut off ones included.
+    Times are added to those of earlier attempts at the same run; what a killed process had begun is
+    not known.
     """
 
     def __init__(self, folder: RunFolder, watcher: Watcher) -> None:

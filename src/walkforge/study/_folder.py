@@ -21,6 +21,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log_is_whole = (
+            False  # an earlier process may have been killed in the middle of a line
+        )
 
     @classmethod
     def create(cls, path: Path, study_yaml: str, facts: dict[str, Any]) -> "RunFolder":
@@ -112,13 +115,13 @@ class RunFolder:
     def log_epoch(self, report: dict[str, Any]) -> None:
         """Append an epoch to `training_log.jsonl`; one that is trained again replaces the old."""
         path = self.path / "training_log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        whole = [line for line in lines if _epoch_of(line) < report["epoch"]]
-        if len(whole) == len(lines):
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{json_text(report)}\n")
-        else:
-            write_text(path, "".join(f"{line}\n" for line in whole) + f"{json_text(report)}\n")
+        if not self._log_is_whole:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            kept = [line for line in lines if _epoch_of(line) < report["epoch"]]
+            write_text(path, "".join(f"{line}\n" for line in kept))
+            self._log_is_whole = True
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{json_text(report)}\n")
 
 
 def default_folder(name: str) -> Path:

@@ -6,7 +6,8 @@ The packed trainer needs torch and numpy alone.
 from ._baselines import BASELINES, BaselineRows
 from ._losses import classification_loss
 from ._plan import LOSSES, SCHEDULES, Member, TrainingPlan
-from ._trainer import TrainedMember, Watcher, train_pack
+from ._trainer import TrainedMember, train_pack
+from ._watcher import Watcher
 
 __all__ = [
     "BASELINES",

@@ -33,7 +33,7 @@ class Moments:
 
 
 def adamw_by_rows(
-    moments: Moments, rates: Sequence[float], decays: Sequence[float], clip_norm: float
+    moments: Moments, *, rates: Sequence[float], decays: Sequence[float], clip_norm: float
 ) -> None:
     """Clip and update one member after the other: `rates` (M,) and `decays` (M,) are plain."""
     moments.steps_M.add_(1)
@@ -72,13 +72,15 @@ def adamw_by_rows(
 
 
 def adamw_at_once(
-    moments: Moments, rate_M: Tensor, decay_M: Tensor, active_M: Tensor, clip_norm: float
+    moments: Moments, *, rate_M: Tensor, decay_M: Tensor, active_M: Tensor, clip_norm: float
 ) -> None:
-    """Clip and update all members at once; those with `active_M` 0.0 stay as they are."""
+    """Clip and update all members at once; those with `active_M` False stay as they are."""
     weights_MQ, gradient_MQ = moments.weights_MQ, moments.gradient_MQ
-    active_M1 = active_M[:, None]
+    # Weights of 0 would not do: 0 times infinity is NaN.
+    gradient_MQ.masked_fill_(~active_M[:, None], 0.0)
+    active_M1 = active_M[:, None].float()
     rate_M1 = rate_M[:, None] * active_M1
-    steps_M1 = moments.steps_M.add_(active_M)[:, None].clamp(min=1.0)
+    steps_M1 = moments.steps_M.add_(active_M1[:, 0])[:, None].clamp(min=1.0)
     norm_M1 = torch.linalg.vector_norm(gradient_MQ, dim=1, keepdim=True)
     gradient_MQ.mul_((clip_norm / (norm_M1 + _NORM_EPSILON)).clamp(max=1.0))
     moments.first_MQ.lerp_(gradient_MQ, (1 - _BETA_1) * active_M1)

@@ -28,7 +28,7 @@ class Batches:
     """Training rows of all members, in a new order every epoch."""
 
     def __init__(
-        self, members: Sequence[Member], batch_size: int, device: torch.device, spare_steps: int
+        self, members: Sequence[Member], batch_size: int, device: torch.device, *, spare_steps: int
     ) -> None:
         self.batch_size = batch_size
         self.steps = [steps_of(member, batch_size) for member in members]
@@ -43,8 +43,11 @@ class Batches:
         ]
         # Steps beyond the last one are taken by a CUDA graph that holds several; they are masked.
         n_places = (max(self.steps) + spare_steps) * batch_size
-        self.rows_MR = torch.zeros(len(members), n_places, dtype=torch.int32, device=device)
-        self.labels_MR = torch.zeros(len(members), n_places, dtype=torch.int8, device=device)
+        # Never row 0 of the table, whose window would begin above it: a step may read places that
+        # have not been drawn, though it makes no use of them.
+        first_M1 = torch.stack([own.rows[:1] for own in self._own])
+        self.rows_MR = first_M1.repeat(1, n_places)
+        self.labels_MR = torch.zeros_like(self.rows_MR, dtype=torch.int8)
 
     def draw(self, epoch: int) -> None:
         """Put every member's rows into its own random order of this epoch.

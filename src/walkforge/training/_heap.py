@@ -6,13 +6,14 @@ step on two cores, measured with benchmarks/training.py.
 """
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 # From malloc.h of glibc, with the largest threshold that it takes.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20
-_DEFAULT_TRIM_THRESHOLD = 128 * 2**10
+_DEFAULT_THRESHOLD = 128 * 2**10
 _NEVER = 2**31 - 1
 
 
@@ -22,8 +23,7 @@ def freed_memory_kept() -> Iterator[None]:
 
     Does nothing where the C library is not glibc.
     """
-    glibc = ctypes.CDLL(None)
-    if not hasattr(glibc, "mallopt") or not hasattr(glibc, "malloc_trim"):
+    if sys.platform != "linux" or not hasattr(glibc := ctypes.CDLL(None), "mallopt"):
         yield
         return
     glibc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
@@ -31,5 +31,6 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        glibc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
+        glibc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_THRESHOLD)
+        glibc.mallopt(_M_MMAP_THRESHOLD, _DEFAULT_THRESHOLD)
         glibc.malloc_trim(0)

@@ -6,6 +6,9 @@ Shapes: M members, B rows, C classes
 from torch import Tensor
 from torch.nn import functional
 
+# A power below 1 of a doubt of 0 has an infinite slope.
+_LEAST_DOUBT = 1e-12
+
 
 def classification_loss(
     logits_MBC: Tensor,
@@ -32,6 +35,6 @@ def classification_loss(
         ).view_as(weights_MB)
         return loss_MB * weights_MB
     log_p = functional.log_softmax(logits_MBC, dim=-1)
-    terms = log_p * (1.0 - log_p.exp()).clamp(min=0.0) ** focal_gamma
+    terms = log_p * (1.0 - log_p.exp()).clamp(min=_LEAST_DOUBT) ** focal_gamma
     on_target = terms.gather(2, classes_MB[..., None])[..., 0] * (1.0 - label_smoothing)
     return -(on_target + terms.mean(-1) * label_smoothing) * weights_MB

@@ -19,7 +19,7 @@ def draw_order(key: int, n_rows: int, n_places: int, device: torch.device) -> Te
     two are equal and every sort agrees.
     """
     place = torch.arange(n_rows, device=device)
-    hashed = mix_bits_(mix_bits_(place + 1) ^ mix_bits_(torch.tensor(key, device=device)))
+    hashed = mix_bits_(mix_bits_(place + 1) ^ key)
     order = _sorted(hashed.bitwise_and_(~_PLACE).bitwise_or_(place)).bitwise_and_(_PLACE)
     whole, rest = divmod(n_places, n_rows)
     return torch.cat([order] * whole + [order[:rest]]) if n_places != n_rows else order

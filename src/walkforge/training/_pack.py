@@ -72,9 +72,12 @@ class Pack:
         """
         key = (own.start, own.stop)
         if key not in self._leaves:
-            state = self.layout.views(self.weights_MP[own])
+            # `.data`, not detach(): statistics that the forward pass writes must not count as a
+            # change of the weights beside them.
+            views = self.layout.views(self.weights_MP[own])
+            state = {name: view.data for name, view in views.items()}
             for name in self.layout.parameter_names:
-                state[name] = state[name].detach().requires_grad_()
+                state[name].requires_grad_()
             self._leaves[key] = state
         return self._leaves[key]
 
@@ -106,7 +109,7 @@ class Pack:
 
     def note_best(self, members: Sequence[int]) -> None:
         """Keep a copy of the state of the members named by number."""
-        for member in members:
+        for member in members:  # row by row: an index would copy all of them once more
             self.best_MP[member].copy_(self.weights_MP[member])
 
     def keep(self, members: Tensor) -> None:

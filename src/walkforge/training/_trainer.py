@@ -9,36 +9,34 @@ data and its own seed: alone or in a pack it trains the same, within float toler
 Shapes: M members, S steps in an epoch, B rows in a batch, R rows, C classes
 """
 
-import gc
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from walkforge.base import FloatArray, Precision, TrainingError
-from walkforge.models import Architecture, Layout, PackedForward, pad_rows
+from walkforge.models import Architecture, PackedForward
 
 from ._batches import Batches, steps_of
+from ._body import Body
 from ._checkpoint import Checkpoints
+from ._device import own_stream, products_in
 from ._heap import freed_memory_kept
 from ._pack import Pack
 from ._plan import Member, TrainingPlan
-from ._program import Body, choose_steps, steps_per_replay
+from ._room import in_groups, is_out_of_memory, let_go
+from ._room import members_at_once as room_for_members
 from ._standing import Standing
+from ._steps import choose_steps, steps_per_replay
 from ._telemetry import Telemetry
-
-# What one step of a group of members may touch on a CPU: more falls out of its cache, less does
-# not fill its cores. Measured with benchmarks/training.py.
-_CPU_STEP_BYTES = 48 * 2**20
-# An update reads and writes weights, gradient and two moments.
-_BYTES_PER_PARAMETER = 16
+from ._validation import Validation
+from ._watcher import Unwatched, Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +49,6 @@ class TrainedMember:
     """Counted from 1; 0 means that no epoch had a finite validation loss."""
     best_validation_loss: float
     train_loss_at_best: float
-
-
-class Watcher(Protocol):
-    """Whoever shows progress."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line happened: a choice and its reason, a warning."""
-        ...
-
-    def doing(self, what: str) -> None:
-        """A phase without steps begins, such as "validating"."""
-        ...
-
-    def step(self, epoch: int, step: int, n_steps: int) -> None:
-        """One step of the pack is done."""
-        ...
-
-    def epoch(self, report: dict[str, Any]) -> None:
-        """One epoch is done; the report is a line of `training_log.jsonl`."""
-        ...
-
-
-class _Unwatched:
-    def note(self, text: str) -> None: ...
-
-    def doing(self, what: str) -> None: ...
-
-    def step(self, epoch: int, step: int, n_steps: int) -> None: ...
-
-    def epoch(self, report: dict[str, Any]) -> None: ...
 
 
 def train_pack(
@@ -107,6 +75,8 @@ def train_pack(
     there. Where memory does not suffice for a step, it is taken in smaller parts with the same
     numbers; TrainingError where the smallest part does not fit.
     """
+    if len({member.name for member in members}) < len(members):
+        raise TrainingError("two members have the same symbol, fold and seed; expected each once")
     in_order = sorted(members, key=lambda member: -steps_of(member, plan.batch_size))
     forward = PackedForward.build(
         architecture,
@@ -123,8 +93,9 @@ def train_pack(
         plan,
         n_classes=n_classes,
         compiled=compiled,
-        members_at_once=members_at_once or _members_at_once(forward, plan, len(members)),
-        watcher=watcher or _Unwatched(),
+        members_at_once=members_at_once
+        or room_for_members(architecture, plan.batch_size, len(members), table_NF.device),
+        watcher=watcher or Unwatched(),
     )
     trainer.train(None if checkpoints is None else Checkpoints(checkpoints))
     return [trainer.finished[member.name] for member in members]
@@ -148,26 +119,35 @@ class _Trainer:
         self.everyone = members
         self.running = list(members)
         self.members_at_once = members_at_once
-        self.validation_pieces = 1
         self.watcher = watcher
         self.epoch = 0
         self.standings = {member.name: Standing(plan) for member in members}
         self.finished: dict[str, TrainedMember] = {}
         self.telemetry = Telemetry(self.device, note=watcher.note)
-        spare_steps = steps_per_replay(forward.window_bars)
-        self.batches = Batches(members, plan.batch_size, self.device, spare_steps)
+        longest = steps_of(members[0], plan.batch_size)
+        spare_steps = steps_per_replay(forward.architecture, longest)
+        self.batches = Batches(members, plan.batch_size, self.device, spare_steps=spare_steps)
         self.pack = Pack.fresh(
             forward.architecture, members, self.device, members_at_once=members_at_once
         )
-        self.body = Body.of(members, plan, forward, self.pack, self.batches, n_classes)
+        self.body = Body.of(
+            members,
+            plan,
+            forward=forward,
+            pack=self.pack,
+            batches=self.batches,
+            n_classes=n_classes,
+        )
         self.steps, reason = choose_steps(self.body, compiled=compiled)
+        self.validation = Validation(self.body)
         watcher.note(reason)
 
     def train(self, checkpoints: Checkpoints | None) -> None:
         """Train until every member is finished."""
         if checkpoints is not None:
             self._restore(checkpoints)
-        with freed_memory_kept(), _own_stream(self.device):
+        precision = self.forward.precision
+        with freed_memory_kept(), products_in(precision), own_stream(self.device):
             while self.running:
                 report = self.run_epoch()
                 # First the report, then the checkpoint: cut off between the two, the epoch is
@@ -181,7 +161,7 @@ class _Trainer:
         """Train one epoch, validate, let finished members go; return the epoch's report."""
         started = perf_counter()
         self.epoch += 1
-        n_rows = sum(self.batches.steps) * self.plan.batch_size
+        n_rows = sum(len(member.train_rows) for member in self.running)
         train_loss_M = self._train()
         self.watcher.doing("validating")
         validation_loss_M = self._validate()
@@ -201,10 +181,10 @@ class _Trainer:
         self.watcher.doing("drawing the order of rows")
         self.batches.draw(self.epoch)
         steps = self.batches.steps
+        n_steps_M = torch.tensor(steps, device=self.device)
         self.steps.begin(self._rates())
         self.body.total_M.zero_()
-        groups = deque((own, 0) for own in self._groups(slice(0, len(self.running))))
-        n_steps = sum(steps[own.start] for own, _ in groups)
+        groups = deque((own, 0) for own in in_groups(self._everyone_left(), self.members_at_once))
         done = 0
         while groups:
             own, step = groups.popleft()
@@ -212,77 +192,71 @@ class _Trainer:
                 try:
                     taken = self.steps.advance(own, step)
                 except Exception as error:
-                    groups.extendleft((part, step) for part in self._smaller(own, error))
+                    self._step_in_less_room(own, error)
+                    groups.appendleft((own, step))
+                    groups = deque(
+                        (part, at)
+                        for whole, at in groups
+                        for part in in_groups(whole, self.members_at_once)
+                    )
                     break
-                step += taken
-                done = min(done + taken, n_steps)
-                self.watcher.step(self.epoch, done, n_steps)
-        totals_M = self.body.total_M[: len(self.running)]
-        return totals_M / torch.tensor(steps, device=self.device)
+                step, done = min(step + taken, steps[own.start]), done + taken
+                left = steps[own.start] - step + sum(steps[o.start] - at for o, at in groups)
+                self.watcher.step(self.epoch, done, done + left)
+        return self.body.total_M[: len(self.running)] / n_steps_M
 
-    def _smaller(self, own: slice, error: Exception) -> list[slice]:
-        """Return parts of a group that ran out of memory; raise what is no lack of memory."""
+    def _step_in_less_room(self, own: slice, error: Exception) -> None:
+        """Make steps smaller after one ran out of memory; raise what is no lack of memory."""
         if not is_out_of_memory(error):
             raise error
-        _forget(error, self.device)
+        # Recordings hold memory of their own: without them the same step may fit.
+        had_recordings = self.steps.forget()
+        let_go(error, self.device)
         n_members = own.stop - own.start
-        if n_members > 1:
+        if had_recordings:
+            self._warn("with recorded steps; recording again")
+        elif n_members > 1:
             self.members_at_once = -(-n_members // 2)
+            self.pack.scratch_MQ = self.pack.scratch_MQ[: self.members_at_once]
+            self.validation.forget()
             self._warn(f"with {n_members} members a step; going on with {self.members_at_once}")
         elif self.pack.buffers(own).numel() or self.body.pieces * 2 > self.plan.batch_size:
-            raise TrainingError(
-                f"{self.running[own.start].name}: not enough memory for one member and a batch of "
-                f"{self.plan.batch_size} rows; set a smaller training.batch_size or model"
-            ) from None
+            raise self._no_room(own)
         else:
             self.body.pieces *= 2
             self._warn(f"with one member a step; going on with batches in {self.body.pieces} parts")
-        return self._groups(own)[::-1]
 
-    def _warn(self, what: str) -> None:
-        self.watcher.note(f"warning: out of memory {what}, which changes no number")
-
-    def _groups(self, own: slice) -> list[slice]:
-        """Return slices of members that take their steps together."""
-        size = self.members_at_once
-        starts = range(own.start, own.stop, size)
-        return [slice(start, min(start + size, own.stop)) for start in starts]
-
-    @torch.no_grad()
-    def _validate(self) -> Tensor:
-        """Return each member's mean loss [M] over its validation rows."""
-        return torch.cat(
-            [self._validate_group(own) for own in self._groups(slice(0, len(self.running)))]
+    def _no_room(self, own: slice) -> TrainingError:
+        return TrainingError(
+            f"{self.running[own.start].name}: not enough memory for one member and a batch of "
+            f"{self.plan.batch_size} rows; set a smaller training.batch_size or model"
         )
 
-    def _validate_group(self, own: slice) -> Tensor:
-        try:
-            return self._mean_loss(own)
-        except Exception as error:
-            longest = max(len(member.validation_rows) for member in self.running[own])
-            if not is_out_of_memory(error) or self.validation_pieces > longest:
-                raise
-            _forget(error, self.device)
-        self.validation_pieces *= 4
-        self._warn("while validating; going on with smaller parts")
-        return self._validate_group(own)
+    def _warn(self, what: str) -> None:
+        self.watcher.note(f"warning: out of memory {what}, which changes numbers by rounding only")
 
-    def _mean_loss(self, own: slice) -> Tensor:
+    def _everyone_left(self) -> slice:
+        return slice(0, len(self.running))
+
+    def _validate(self) -> Tensor:
+        """Return each member's mean loss [M] over its validation rows."""
+        groups = in_groups(self._everyone_left(), self.members_at_once)
+        return torch.cat([self._validate_group(own) for own in groups])
+
+    def _validate_group(self, own: slice) -> Tensor:
         members = self.running[own]
-        rows_MR = pad_rows([m.validation_rows for m in members]).to(self.device)
-        labels_MR = pad_rows([m.validation_labels for m in members]).to(self.device)
-        n_rows_M = torch.tensor([len(m.validation_rows) for m in members], device=self.device)
-        state = self.pack.layout.views(self.pack.weights_MP[own])
-        total_M = torch.zeros(len(members), device=self.device)
-        chunk = min(self.forward.rows_per_chunk(len(members)), rows_MR.shape[1])
-        chunk = max(1, chunk // self.validation_pieces)
-        for start in range(0, rows_MR.shape[1], chunk):
-            part = slice(start, start + chunk)
-            logits_MBC = self.forward.logits(state, rows_MR[:, part], first=own.start)
-            loss_MB = self.body.row_losses(logits_MBC, labels_MR[:, part], own.start)
-            place = torch.arange(start, start + loss_MB.shape[1], device=self.device)
-            total_M += torch.where(place < n_rows_M[:, None], loss_MB, 0.0).sum(dim=1)
-        return total_M / n_rows_M
+        while True:
+            try:
+                return self.validation.losses(own, members)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.steps.forget()
+                let_go(error, self.device)
+            if not self.validation.can_be_smaller(own, members):
+                raise self._no_room(own)
+            self.validation.pieces *= 4
+            self._warn("while validating; going on with smaller parts")
 
     def _rates(self) -> FloatArray:
         """Return the learning rate of every step and member in this epoch [S, M]."""
@@ -326,7 +300,8 @@ class _Trainer:
 
     def _keep(self, members: list[int]) -> None:
         self.running = [self.running[m] for m in members]
-        self.steps.keep(torch.tensor(members, dtype=torch.long, device=self.device))
+        self.steps.keep(members)
+        self.validation.forget()
 
     def _best_of(self, m: int, member: Member) -> TrainedMember:
         standing = self.standings[member.name]
@@ -385,32 +360,3 @@ def _members_at_once(forward: PackedForward, plan: TrainingPlan, n_members: int)
     per_member = 4 * plan.batch_size * forward.architecture.numbers_per_row()
     per_member += _BYTES_PER_PARAMETER * n_parameters
     return max(1, min(n_members, _CPU_STEP_BYTES // per_member))
-
-
-@contextmanager
-def _on_side_stream(device: torch.device) -> Iterator[None]:
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream(device).wait_stream(stream)
-
-
-def _own_stream(device: torch.device) -> AbstractContextManager:
-    """Return a stream of our own on CUDA: work on the default one cannot be recorded."""
-    return _on_side_stream(device) if device.type == "cuda" else nullcontext()
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory ran out, on a GPU or on the host."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def _forget(error: Exception, device: torch.device) -> None:
-    """Let go of what a failed step holds, so that a smaller one finds room."""
-    error.__traceback__ = None
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -1,0 +1,48 @@
+"""How many members take their steps together, and what happens when memory does not suffice."""
+
+import gc
+
+import torch
+
+from walkforge.models import Architecture, Layout
+
+# What one step of a group of members may touch on a CPU: more falls out of its cache, less does
+# not fill its cores. Measured with benchmarks/training.py.
+_CPU_STEP_BYTES = 48 * 2**20
+# An update reads and writes weights, gradient and two moments.
+_BYTES_PER_PARAMETER = 16
+# What PyTorch's plain RuntimeErrors say when the host, a CUDA graph or cuBLAS finds no memory.
+_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
+
+
+def members_at_once(
+    architecture: Architecture, batch_size: int, n_members: int, device: torch.device
+) -> int:
+    """Return how many members take their steps together: all on a GPU, few on a CPU."""
+    if device.type == "cuda":
+        return n_members
+    per_member = 4 * batch_size * architecture.numbers_per_row()
+    per_member += _BYTES_PER_PARAMETER * Layout.of(architecture).n_parameters
+    return max(1, min(n_members, _CPU_STEP_BYTES // per_member))
+
+
+def in_groups(own: slice, size: int) -> list[slice]:
+    """Return slices of at most `size` members."""
+    starts = range(own.start, own.stop, size)
+    return [slice(start, min(start + size, own.stop)) for start in starts]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory ran out, on a GPU or on the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = str(error)
+    return isinstance(error, RuntimeError) and any(w in words for w in _OUT_OF_MEMORY_WORDS)
+
+
+def let_go(error: Exception, device: torch.device) -> None:
+    """Let go of what a failed step holds, so that a smaller one finds room."""
+    error.__traceback__ = None
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
