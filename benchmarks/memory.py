@@ -1,10 +1,11 @@
 """Peak memory of a whole study, against the raw size of its feature table.
 
-    python benchmarks/memory.py [--rows 250000 --symbols 3] [--stages]
+    python benchmarks/memory.py [--rows 250000 --symbols 3] [--stages] [--set seeds=[0,1]]
 
 Each study runs in a process of its own: the `v8` preset on simulated 1-minute bars, read from a
 folder, with one epoch, all baselines, measures, backtest and report. "Libraries" is what that
-process holds once all packages are imported that a study imports, before it has seen a bar.
+process holds once all packages are imported that a study imports, before it has seen a bar. The
+first row of the table shows what a study takes beyond that whatever its size.
 Peaks per stage are the kernel's own (VmHWM), so this runs on Linux only.
 """
 
@@ -28,7 +29,7 @@ from walkforge.base import resident_bytes
 
 _MIB = 2**20
 _N_COLUMNS = 72
-_SIZES = ((2_500, 3), (250_000, 3), (750_000, 3), (1_500_000, 3), (1_500_000, 1))
+_SIZES = ((7_500, 3), (250_000, 3), (750_000, 3), (1_500_000, 3), (1_500_000, 1))
 _HEAD = ("rows", "symbols", "table", "models", "libraries", "peak", "above libraries / table")
 # What a study imports on its way, whatever its data.
 _LIBRARIES = (
@@ -55,12 +56,12 @@ def main() -> None:
     """Measure every size, or the one asked for, and print a table."""
     asked = _arguments()
     if asked.run_in:
-        print(json.dumps(_measured(Path(asked.run_in), asked.rows)))
+        print(json.dumps(_measured(Path(asked.run_in), asked.set)))
         return
     sizes = [(asked.rows, asked.symbols)] if asked.rows else _SIZES
     print(f"{hardware()}\n\n{_line(_HEAD)}\n{_line(['---'] * len(_HEAD))}")
     for n_rows, n_symbols in sizes:
-        found = _in_own_process(n_rows, n_symbols)
+        found = _in_own_process(n_rows, n_symbols, asked.set)
         print(_line(_row(n_rows, n_symbols, found)), flush=True)
         if asked.stages:
             print(_stages(found))
@@ -71,11 +72,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=0, help="one size only, of all symbols")
     parser.add_argument("--symbols", type=int, default=3)
     parser.add_argument("--stages", action="store_true", help="print the peak of each stage too")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the study")
     parser.add_argument("--run-in", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _in_own_process(n_rows: int, n_symbols: int) -> dict[str, Any]:
+def _in_own_process(n_rows: int, n_symbols: int, settings: list[str]) -> dict[str, Any]:
     """Write simulated bars to a folder, run a study on them in a new process; what it says."""
     with tempfile.TemporaryDirectory() as folder:
         for number in range(n_symbols):
@@ -88,7 +90,8 @@ def _in_own_process(n_rows: int, n_symbols: int) -> dict[str, Any]:
                 price=1e6,
             )
             market.BarStore(Path(folder)).write(bars)
-        command = [sys.executable, __file__, "--run-in", folder, "--rows", str(n_rows)]
+        command = [sys.executable, __file__, "--run-in", folder]
+        command += [f"--set={setting}" for setting in settings]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -124,7 +127,7 @@ class _Peaks(study.Silent):
     def _begin(self, name: str) -> None:
         self.end()
         # 5 sets the kernel's highest mark back to what the process holds now.
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         begun = {"name": name, "before": resident_bytes(), "seconds": time.perf_counter()}
         self.stages.append(begun)
 
@@ -134,13 +137,14 @@ def _peak_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-def _measured(folder: Path, n_rows: int) -> dict[str, Any]:
+def _measured(folder: Path, settings: list[str]) -> dict[str, Any]:
     """Run the study on the bars in `folder`; return what it took."""
     for name in _LIBRARIES:
         importlib.import_module(name)
     libraries = resident_bytes()
     overrides = ["data.symbols=[]", "training.epochs=1", "judge.n_resamples=100"]
-    wanted = study.load("v8", [*overrides, "device.device=cpu"], bars=folder / "simulated")
+    overrides += ["device.device=cpu", *settings]
+    wanted = study.load("v8", overrides, bars=folder / "simulated")
     peaks = _Peaks()
     run = study.run(wanted, folder / "run", watcher=peaks)
     peaks.end()

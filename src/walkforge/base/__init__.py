@@ -23,6 +23,7 @@ from ._files import atomic_path, json_text, read_json, write_json, write_text
 from ._kernels import compile_kernel
 from ._machine import (
     disk_bytes,
+    give_back_freed,
     memory_bytes,
     peak_resident_bytes,
     processor_name,
@@ -67,6 +68,7 @@ __all__ = [
     "digest_of_file",
     "digest_of_json",
     "disk_bytes",
+    "give_back_freed",
     "json_text",
     "memory_bytes",
     "nearest",

@@ -31,47 +31,45 @@ def metrics(
     Raises PredictionsError for an impossible table, EvaluationError where the rows of the model
     and of a baseline do not match.
     """
-    tables = _by_baseline(baselines)
-    symbols = _symbols_of(predictions, *tables.values())
+    names = _baseline_names(baselines)
+    symbols = _symbols_of(predictions, baselines)
     model = rows_of(predictions, classes, symbols=symbols)
-    rivals = {
-        name: rows_of(table, classes, what=f"baseline {name!r}", symbols=symbols)
-        for name, table in tables.items()
-    }
     plan = plan_of(model)
     drawing = {"n_resamples": n_resamples, "seed": seed}
     apart = {"by_symbol": model.symbol, "by_fold": model.fold, "by_seed": model.seed}
+    of_model = _measures(model, apart, plan, classes=classes, **drawing)
+    of_baselines, gains = {}, {}
+    for name in names:  # one by one: the rows of all are several times those of the model
+        rows = _rows_of_baseline(baselines, name, classes, symbols)
+        apart = {"by_symbol": rows.symbol, "by_fold": rows.fold}
+        of_baselines[name] = _measures(rows, apart, plan, classes=classes, **drawing)
+        gains[name] = improvement(model, rows, plan, name=name, **drawing)
     return {
-        "model": _measures(model, apart, plan, classes=classes, **drawing),
-        "baselines": {
-            name: _measures(
-                rows,
-                {"by_symbol": rows.symbol, "by_fold": rows.fold},
-                plan,
-                classes=classes,
-                **drawing,
-            )
-            for name, rows in rivals.items()
-        },
-        "improvement": {
-            name: improvement(model, rows, plan, name=name, **drawing)
-            for name, rows in rivals.items()
-        },
+        "model": of_model,
+        "baselines": of_baselines,
+        "improvement": gains,
         "bootstrap": plan.as_dict() | {"level": LEVEL, **drawing},
     }
 
 
-def _by_baseline(baselines: pl.DataFrame | None) -> dict[str, pl.DataFrame]:
+def _baseline_names(baselines: pl.DataFrame | None) -> list[str]:
     if baselines is None or baselines.is_empty():
-        return {}
+        return []
     if "baseline" not in baselines.columns:
         raise PredictionsError("baselines: no column 'baseline', expected the name of each there")
-    names = baselines["baseline"].unique(maintain_order=True).to_list()
-    return {str(name): baselines.filter(pl.col("baseline") == name) for name in names}
+    return [str(name) for name in baselines["baseline"].unique(maintain_order=True)]
 
 
-def _symbols_of(*tables: pl.DataFrame) -> tuple[str, ...]:
-    known = (table["symbol"].drop_nulls().unique() for table in tables if "symbol" in table.columns)
+def _rows_of_baseline(
+    baselines: pl.DataFrame | None, name: str, classes: tuple[str, ...], symbols: tuple[str, ...]
+) -> Rows:
+    assert baselines is not None  # it has a name
+    table = baselines.filter(pl.col("baseline").cast(pl.String) == name)
+    return rows_of(table, classes, what=f"baseline {name!r}", symbols=symbols)
+
+
+def _symbols_of(*tables: pl.DataFrame | None) -> tuple[str, ...]:
+    known = [t["symbol"].drop_nulls().unique() for t in tables if t is not None and "symbol" in t]
     return tuple(sorted({str(name) for names in known for name in names}))
 
 

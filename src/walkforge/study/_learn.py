@@ -1,7 +1,7 @@
 """Prepared data to calibrated out-of-sample predictions: the networks, and the baselines beside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,7 +73,6 @@ class Learning:
         precision, precision_reason = choose_precision(self.study.device.precision, device)
         self.watcher.note(f"device {device}: {device_reason}")
         self.watcher.note(f"precision {precision.name}: {precision_reason}")
-        torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
         table_NF = torch.from_numpy(self.prepared.table).to(device)
         members = self._members()
         trained = training.train_pack(
@@ -89,7 +88,6 @@ class Learning:
             compiled=self.study.device.compile,
             checkpoints=checkpoints,
         )
-        torch.set_float32_matmul_precision("highest")
         _refuse_diverged(trained)
         learned, predictions, gap = self._calibrate_and_predict(
             [part for part, _ in members], trained, table_NF
@@ -115,25 +113,23 @@ class Learning:
         )
 
     def _members(self) -> list[tuple[Part, Member]]:
-        first = self.prepared.first_row
-        return [
-            (
-                part,
-                Member(
-                    symbol=part.symbol,
-                    fold=part.fold.index,
-                    seed=seed,
-                    train_rows=part.rows.train + first[part.symbol],
-                    train_labels=part.labels[part.rows.train],
-                    validation_rows=part.rows.validation + first[part.symbol],
-                    validation_labels=part.labels[part.rows.validation],
-                    center=part.scaler.center_,
-                    scale=part.scaler.scale_,
-                ),
-            )
-            for part in self.prepared.parts
-            for seed in self.study.seeds
-        ]
+        return [(part, one) for part in self.prepared.parts for one in self._members_of(part)]
+
+    def _members_of(self, part: Part) -> list[Member]:
+        """Return a member per seed; they share one copy of rows and classes."""
+        first_row = self.prepared.first_row[part.symbol]
+        first = Member(
+            symbol=part.symbol,
+            fold=part.fold.index,
+            seed=self.study.seeds[0],
+            train_rows=part.rows.train + first_row,
+            train_labels=part.labels[part.rows.train],
+            validation_rows=part.rows.validation + first_row,
+            validation_labels=part.labels[part.rows.validation],
+            center=part.scaler.center_,
+            scale=part.scaler.scale_,
+        )
+        return [replace(first, seed=seed) for seed in self.study.seeds]
 
     def _calibrate_and_predict(
         self,
@@ -205,14 +201,18 @@ class Learning:
         """Return every baseline's calibrated test predictions, with a column `baseline`."""
         names = self.study.judge.baselines
         jobs = [(part, name) for part in self.prepared.parts for name in names]
-        tables = []
+        found = []
         for number, (part, name) in enumerate(jobs):
             self.watcher.item(number, len(jobs), f"{name}, {part.symbol} fold {part.fold.index}")
-            tables.append(self._baseline(part, name))
-        return pl.concat(tables)
+            found.append(self._baseline(part, name))
+        # Only now: a table is four times as large as the probabilities in it.
+        return pl.concat(
+            self._table(part, 0, None, probabilities).with_columns(baseline=pl.lit(name))
+            for (part, name), probabilities in zip(jobs, found, strict=True)
+        )
 
-    def _baseline(self, part: Part, name: str) -> pl.DataFrame:
-        """Return one baseline's test predictions, calibrated like the model's."""
+    def _baseline(self, part: Part, name: str) -> FloatArray:
+        """Return one baseline's probabilities of the test rows, calibrated like the model's."""
         asked = np.concatenate([part.rows.calibration, part.rows.test])
         scores = np.log(training.BASELINES[name](self._baseline_rows(part, asked)))
         n_calibration = len(part.rows.calibration)
@@ -221,8 +221,7 @@ class Learning:
             scores[:n_calibration],
             part.labels[part.rows.calibration].astype(np.int64),
         )
-        table = self._table(part, 0, None, calibrator.apply(scores[n_calibration:]))
-        return table.with_columns(baseline=pl.lit(name))
+        return calibrator.apply(scores[n_calibration:])
 
     def _baseline_rows(self, part: Part, asked: IntArray) -> BaselineRows:
         data = self.prepared.symbols[part.symbol]

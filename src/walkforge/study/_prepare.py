@@ -15,6 +15,7 @@ from walkforge.base import (
     BoolArray,
     FoldError,
     Int8Array,
+    IntArray,
     LabelError,
     StudyError,
     timeframe_ms,
@@ -35,6 +36,9 @@ _LEAST_ROWS = {"train": 100, "validation": 30, "calibration": 30, "test": 30}
 # The tick of a symbol that nobody described is read off its first bars, so that no later price
 # has a say in a label.
 _TICK_BARS = 1000
+
+# Columns of which a scaler is learned together.
+_SCALED_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,5 +188,21 @@ def _part(symbol: str, data: SymbolData, fold: Fold, study: Study) -> Part:
             f"{limits.classes[classes[rows.train[0]]]!r}, in all {len(rows.train)} training rows; "
             "use labels.kind=quantile, a smaller threshold or more bars"
         )
-    scaler = features.fit_scaler(study.features.scaler, data.values[rows.train])
+    scaler = _fit_scaler(study.features.scaler, data.values, rows.train)
     return Part(symbol, fold, rows, scaler, limits, classes)
+
+
+def _fit_scaler(kind: str, values: np.ndarray, train: IntArray) -> Scaler:
+    """Return the scaler of the training rows of `values` (n, F), learned by blocks of columns.
+
+    All columns at once would copy most of the table.
+    """
+    blocks = [
+        features.fit_scaler(kind, values[train, first : first + _SCALED_AT_ONCE])
+        for first in range(0, values.shape[1], _SCALED_AT_ONCE)
+    ]
+    return Scaler(
+        kind=kind,
+        center_=np.concatenate([block.center_ for block in blocks]),
+        scale_=np.concatenate([block.scale_ for block in blocks]),
+    )

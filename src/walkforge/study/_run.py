@@ -20,6 +20,7 @@ from walkforge.base import (
     WalkforgeError,
     choose_device,
     digest_of_json,
+    give_back_freed,
     one_of,
     parse_utc_ms,
 )
@@ -36,6 +37,8 @@ from ._watchdog import Watchdog
 
 JUDGED = "judged"
 """`kind` in `run.json` of a folder that holds somebody else's predictions."""
+
+_LEARNED = ("predictions.parquet", "baseline_predictions.parquet")
 
 _NOT_FOR_FOREIGN = {"train_test_gap": "nobody handed over how the model did on its training rows"}
 
@@ -70,7 +73,9 @@ def run(
             folder.remove()
             raise
         _note_data(folder, found)
-        return _go(study, folder, found, prepared, watched)
+        _learn(study, folder, prepared, watched)
+        del prepared  # the table of features: nothing after learning needs it
+        return _finish(study, folder, found, watched)
 
 
 def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
@@ -93,9 +98,9 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         _use_threads(facts.get("threads"), watched)
         bars = read_bars(study)
         _note_data(folder, bars)
-        learned = folder.has("predictions.parquet", "baseline_predictions.parquet")
-        prepared = None if learned else _prepare(study, bars, watched)
-        return _go(study, folder, bars, prepared, watched)
+        if not folder.has(*_LEARNED):
+            _learn(study, folder, _prepare(study, bars, watched), watched)
+        return _finish(study, folder, bars, watched)
 
 
 def read_bars(study: Study) -> dict[str, Bars]:
@@ -146,19 +151,9 @@ def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepar
     return prepared
 
 
-def _go(
-    study: Study,
-    folder: RunFolder,
-    bars: Mapping[str, Bars],
-    prepared: Prepared | None,
-    watcher: Watcher,
-) -> Path:
-    """Go through all stages that are not finished; `prepared` is None where learning is."""
+def _finish(study: Study, folder: RunFolder, bars: Mapping[str, Bars], watcher: Watcher) -> Path:
+    """Go through all stages after learning that are not finished."""
     with StageClock(folder, watcher) as watched:
-        if prepared is not None:
-            folder.write_json("folds.json", folds_as_plain(prepared))
-            _learn(Learning(study, prepared, watched), folder)
-        del prepared
         instruments = {symbol: instrument_before(one) for symbol, one in bars.items()}
         measure_and_backtest(study, folder, bars, instruments, watched)
         watched.stage("verdict and report")
@@ -168,18 +163,25 @@ def _go(
     return folder.path
 
 
-def _learn(learning: Learning, folder: RunFolder) -> None:
+def _learn(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher) -> None:
     """Train, predict and keep the bundles; then the same for the baselines."""
-    if not folder.has("predictions.parquet"):
-        learning.watcher.stage("training")
-        learned, predictions, facts = learning.run(folder / CHECKPOINTS)
-        learning.watcher.doing("writing the bundles")
-        _write_bundles(folder, learning, learned)
-        folder.update_run(**facts)
-        folder.write_table("predictions.parquet", predictions)
-    if not folder.has("baseline_predictions.parquet"):
-        learning.watcher.stage("baselines")
-        folder.write_table("baseline_predictions.parquet", learning.baselines())
+    with StageClock(folder, watcher) as watched:
+        folder.write_json("folds.json", folds_as_plain(prepared))
+        learning = Learning(study, prepared, watched)
+        if not folder.has("predictions.parquet"):
+            watched.stage("training")
+            _train(learning, folder)
+        if not folder.has("baseline_predictions.parquet"):
+            watched.stage("baselines")
+            folder.write_table("baseline_predictions.parquet", learning.baselines())
+
+
+def _train(learning: Learning, folder: RunFolder) -> None:
+    learned, predictions, facts = learning.run(folder / CHECKPOINTS)
+    learning.watcher.doing("writing the bundles")
+    _write_bundles(folder, learning, learned)
+    folder.update_run(**facts)
+    folder.write_table("predictions.parquet", predictions)
 
 
 def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
@@ -210,6 +212,7 @@ def measure_and_backtest(
     watcher: Watcher,
 ) -> None:
     """Write measures, diagnostics and the backtest of the predictions in `folder`."""
+    give_back_freed()
     predictions = folder.read_table("predictions.parquet")
     if not folder.has("metrics.json", "diagnostics.json"):
         watcher.stage("measures")

@@ -15,22 +15,8 @@ from walkforge.base import FloatArray, Int8Array, IntArray
 
 # Bars back at which the learned baselines see a window: enough of its shape, few enough columns.
 _LAGS = (0, 1, 2, 4, 8, 16, 32, 64)
+_CHUNK_ROWS = 16_384
 _LEAST_PROBABILITY = 1e-3
-_BOOSTING_ROUNDS = 300
-_BOOSTING_PATIENCE = 20
-_BOOSTING = {
-    "objective": "multiclass",
-    "learning_rate": 0.05,
-    "num_leaves": 31,
-    "min_data_in_leaf": 50,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "feature_fraction": 0.5,
-    "seed": 0,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbosity": -1,
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -57,8 +43,15 @@ class BaselineRows:
     def inputs(self, rows: IntArray) -> np.ndarray:
         """Return scaled features (n, F x lags) float32 of rows, at a few lags of the window."""
         lags = [lag for lag in _LAGS if lag < self.window_bars]
-        scaled = [self.scale(self.table[rows - lag]) for lag in lags]
-        return np.concatenate(scaled, axis=1, dtype=np.float32)
+        width = self.table.shape[1]
+        inputs = np.empty((len(rows), width * len(lags)), dtype=np.float32)
+        # In chunks: of all training rows one copy is in memory, which may be most of the table.
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            chunk = slice(start, start + _CHUNK_ROWS)
+            for number, lag in enumerate(lags):
+                columns = slice(number * width, (number + 1) * width)
+                inputs[chunk, columns] = self.scale(self.table[rows[chunk] - lag])
+        return inputs
 
     def train_shares(self) -> FloatArray:
         """Return the share (C,) of each class in the training rows."""
@@ -96,19 +89,16 @@ def logistic(rows: BaselineRows) -> FloatArray:
 
 def lightgbm(rows: BaselineRows) -> FloatArray:
     """Gradient-boosted trees, stopped by the validation rows."""
-    from lightgbm import Dataset, early_stopping, train
+    from ._boosting import boosted_trees
 
-    learned, stopping = (
-        Dataset(rows.inputs(part), rows.labels[part]) for part in (rows.train, rows.validation)
+    trees = boosted_trees(
+        rows.inputs,
+        rows.labels,
+        learn=rows.train,
+        stop=rows.validation,
+        n_classes=rows.n_classes,
     )
-    booster = train(
-        _BOOSTING | {"num_class": rows.n_classes},
-        learned,
-        num_boost_round=_BOOSTING_ROUNDS,
-        valid_sets=[stopping],
-        callbacks=[early_stopping(_BOOSTING_PATIENCE, verbose=False)],
-    )
-    known = np.asarray(booster.predict(rows.inputs(rows.asked)))
+    known = np.asarray(trees.predict(rows.inputs(rows.asked)))
     return _spread(known, np.arange(rows.n_classes), rows.n_classes)
 
 

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from walkforge.base import give_back_freed
+
 # From malloc.h of glibc, with the largest threshold that it takes.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20
@@ -33,4 +35,4 @@ def freed_memory_kept() -> Iterator[None]:
     finally:
         glibc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_THRESHOLD)
         glibc.mallopt(_M_MMAP_THRESHOLD, _DEFAULT_THRESHOLD)
-        glibc.malloc_trim(0)
+        give_back_freed()
