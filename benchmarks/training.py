@@ -17,7 +17,10 @@ Shapes: M members, B rows in a batch, T bars in the window, F features
 """
 
 import argparse
+import ctypes
+import gc
 import itertools
+import math
 import statistics
 import sys
 import time
@@ -36,12 +39,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # runs wit
 
 from _side_by_side import hardware
 
-from walkforge.base import Precision, choose_device, choose_precision
+from walkforge.base import Precision, choose_device, choose_precision, give_back_freed
 from walkforge.models import Architecture, Gru, Mlp
 from walkforge.training import Member, TrainingPlan, train_pack
 
 MEMBERS = (1, 3, 10, 45, 120)
 _N_CLASSES, _CLIP = 3, 10.0
+_LEAST_BATCHES = 12
+# Per-member gradients of GRUs of more members than this take more than 20 GiB.
+_MOST_VMAPPED_GRUS = 45
 _PLAN = {"learning_rate": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0}
 
 
@@ -107,7 +113,8 @@ class Bench:
         """Return rows/s of the packed program, from its second epoch on."""
         per_epoch = expected_rows_per_s * self.seconds / 2
         n_batches = int(per_epoch / (n_members * self.workload.batch_size))
-        rows = self.rows[: max(2, min(64, n_batches)) * self.workload.batch_size]
+        # An epoch of a real study has hundreds of batches; with a few, its ends would be measured.
+        rows = self.rows[: max(_LEAST_BATCHES, min(64, n_batches)) * self.workload.batch_size]
         members = [self._member(m, rows) for m in range(n_members)]
         speeds = _Speeds()
         train_pack(
@@ -173,7 +180,11 @@ class Bench:
         return self._speed(step)
 
     def vmapped(self, n_members: int) -> float:
-        """Return rows/s of `torch.vmap` over stacked parameters."""
+        """Return rows/s of `torch.vmap` over stacked parameters, NaN where it cannot be had."""
+        if isinstance(self.workload.architecture, Gru) and (
+            n_members > _MOST_VMAPPED_GRUS or self.device.type == "cuda"
+        ):
+            return math.nan  # on CUDA PyTorch has no vmap of its GRU
         networks = [self.workload.architecture.twin().to(self.device) for _ in range(n_members)]
         parameters, buffers = stack_module_state(networks)
         optimizer = torch.optim.AdamW(
@@ -273,18 +284,25 @@ def measure(bench: Bench, members: list[int], rounds: int) -> dict[str, float]:
         }
         for m in members:
             rivals[f"packed {m}"] = lambda m=m: bench.packed(m, guess)
-            rivals[f"vmap {m}"] = lambda m=m: _or_nan(lambda: bench.vmapped(m))
+            rivals[f"vmap {m}"] = lambda m=m: bench.vmapped(m)
         for name, rival in rivals.items():
+            gc.collect()
+            give_back_freed()
+            _usual_heap()
             found.setdefault(name, []).append(rival())
     return {name: statistics.median(speeds) for name, speeds in found.items()}
 
 
-def _or_nan(measured: Callable[[], float]) -> float:
-    try:
-        return measured()
-    except RuntimeError as error:
-        print(f"vmap: {str(error).splitlines()[0]}", file=sys.stderr)
-        return float("nan")
+def _usual_heap() -> None:
+    """Let glibc keep freed memory as it does in a process that has trained for a while.
+
+    The packed program changes these thresholds and leaves them low, for the stages after it; the
+    others would suffer.
+    """
+    glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(glibc, "mallopt"):
+        glibc.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD, as high as it grows by itself
+        glibc.mallopt(-1, 64 * 2**20)  # M_TRIM_THRESHOLD, likewise
 
 
 def lines(workload: Workload, speed: dict[str, float], members: list[int]) -> list[str]:
@@ -293,9 +311,11 @@ def lines(workload: Workload, speed: dict[str, float], members: list[int]) -> li
     for m in members:
         packed = speed[f"packed {m}"]
         share = packed * workload.multiplications / speed["roof"]
+        over_vmap = packed / speed[f"vmap {m}"]
+        words = "-" if math.isnan(over_vmap) else f"{over_vmap:.2f}"
         rows.append(
             f"| {workload.words} | {m} | {packed:,.0f} | {packed / speed['loader']:.2f} "
-            f"| {packed / speed['loop']:.2f} | {packed / speed[f'vmap {m}']:.2f} | {share:.0%} |"
+            f"| {packed / speed['loop']:.2f} | {words} | {share:.0%} |"
         )
     return rows
 
