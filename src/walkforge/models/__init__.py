@@ -13,7 +13,7 @@ from ._architecture import (
 )
 from ._catalogue import MODELS, build_architecture
 from ._dropout import MemberDropout, mix_bits_, step_keys
-from ._forward import PackedForward, pad_rows, predict_logits
+from ._forward import PackedForward, pad_rows, predict_logits, stack_states
 from ._gru import Gru
 from ._mlp import Mlp
 
@@ -33,5 +33,6 @@ __all__ = [
     "mix_bits_",
     "pad_rows",
     "predict_logits",
+    "stack_states",
     "step_keys",
 ]

@@ -98,17 +98,21 @@ class PackedForward:
         return max(1, _CHUNK_BYTES[self.table_NF.device.type] // per_row)
 
 
+def stack_states(
+    architecture: Architecture, states: Sequence[StateViews], device: torch.device
+) -> StateViews:
+    """Return the named tensors of all members [M, ...] on a device, ready to predict."""
+    layout = Layout.of(architecture)
+    return layout.views(layout.flatten([dict(state) for state in states]).to(device))
+
+
 def predict_logits(
-    forward: PackedForward, states: Sequence[StateViews], rows: Sequence[IntArray]
+    forward: PackedForward, state: StateViews, rows: Sequence[IntArray]
 ) -> list[FloatArray]:
     """Return float64 logits (n, C) of each member at its own `rows` (n,) of the table."""
-    device = forward.table_NF.device
-    layout = Layout.of(forward.architecture)
-    flat_MP = layout.flatten([dict(state) for state in states]).to(device)
-    rows_MR = pad_rows(rows).to(device)
+    rows_MR = pad_rows(rows).to(forward.table_NF.device)
     chunks = []
     with torch.no_grad():
-        state = layout.views(flat_MP)
         for chunk_MB in rows_MR.split(forward.rows_per_chunk(len(rows)), dim=1):
             chunks.append(forward.logits(state, chunk_MB).cpu())
     logits_MRC = torch.cat(chunks, dim=1).double().numpy()

@@ -33,7 +33,9 @@ class Predictor:
     """A bundle that is ready to predict; loading happens once."""
 
     def __init__(self, bundle: Bundle) -> None:
-        from walkforge.models import build_architecture
+        import torch
+
+        from walkforge.models import build_architecture, stack_states
 
         described = bundle.description
         self.bundle = bundle
@@ -49,6 +51,7 @@ class Predictor:
             n_classes=len(self.classes),
             **described["model"]["options"],
         )
+        self.state = stack_states(self.architecture, [bundle.weights], torch.device("cpu"))
 
     @property
     def look_back_bars(self) -> int:
@@ -96,7 +99,7 @@ class Predictor:
             clip=CLIP,
             precision=_EXACT,
         )
-        return predict_logits(forward, [self.bundle.weights], [rows])[0]
+        return predict_logits(forward, self.state, [rows])[0]
 
     def _refuse_other_features(self) -> None:
         expected = self.bundle.description["features"]

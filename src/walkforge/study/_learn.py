@@ -149,10 +149,11 @@ class Learning:
         )
         first = self.prepared.first_row
         states = [one.state for one in trained]
+        state = models.stack_states(self._architecture(), states, table_NF.device)
 
         def logits_at(rows: list[IntArray]) -> list[FloatArray]:
             placed = [own + first[part.symbol] for part, own in zip(parts, rows, strict=True)]
-            return models.predict_logits(forward, states, placed)
+            return models.predict_logits(forward, state, placed)
 
         on_calibration = logits_at([part.rows.calibration for part in parts])
         on_test = logits_at([part.rows.test for part in parts])
