@@ -17,7 +17,7 @@ def compile_kernel(*arguments: Any) -> Callable[[Callable], Any]:
         wanted = (arguments,) if arguments else ()
         try:
             return njit(*wanted, cache=True)(kernel)
-        except Exception:
+        except Exception:  # a damaged entry fails in as many ways as there are to damage it
             return njit(*wanted)(kernel)
 
     return compile_or_load
