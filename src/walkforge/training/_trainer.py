@@ -350,13 +350,3 @@ class _Trainer:
             {k.removeprefix("pack."): v for k, v in tensors.items() if k.startswith("pack.")}
         )
         self.watcher.note(f"going on after epoch {self.epoch}")
-
-
-def _members_at_once(forward: PackedForward, plan: TrainingPlan, n_members: int) -> int:
-    """Return how many members take their steps together: all on a GPU, few on a CPU."""
-    if forward.table_NF.device.type == "cuda":
-        return n_members
-    n_parameters = Layout.of(forward.architecture).n_parameters
-    per_member = 4 * plan.batch_size * forward.architecture.numbers_per_row()
-    per_member += _BYTES_PER_PARAMETER * n_parameters
-    return max(1, min(n_members, _CPU_STEP_BYTES // per_member))
