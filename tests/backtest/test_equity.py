@@ -10,8 +10,8 @@ from backtest.table import intentions, venue
 from drawn import START_MS, bars_from, random_bars
 from walkforge.backtest import PORTFOLIO, BacktestSetup, run, thin_equity
 from walkforge.backtest._equity import drawdown
-from walkforge.base import IntentionsError
 from walkforge.execution import Bracket, Costs
+from walkforge.market import resample
 
 BRACKET = Bracket(stop_atr=1.0, target_atr=2.0, max_hold_bars=3, atr_bars=1)
 COSTS = Costs(fee_frac=0.01, slippage_ticks=0.0)
@@ -187,11 +187,42 @@ def test_buy_and_hold_below_the_minimum_notional_buys_nothing():
     assert (held["n_trades"], held["decisions"]["below_minimum"]) == (0, 1)
 
 
-def test_symbols_of_different_timeframes_are_refused():
-    bars = {"A": random_bars(50, symbol="A"), "B": random_bars(50, symbol="B", timeframe="5m")}
-    table = pl.concat([intentions(one, {20: 1}) for one in bars.values()])
-    with pytest.raises(IntentionsError, match="have timeframes 1m, 5m; expected one"):
-        _run(bars, table)
+def test_curves_of_several_timeframes_meet_where_their_bars_close():
+    fast = bars_from(CALM + "100 102 99 101 \n" + FLAT * 12)
+    slow = resample(fast, "5m")
+    bars = {"TEST/1m": fast, "TEST/5m": slow}
+    table = pl.concat(
+        intentions(one, {1: 1}).with_columns(symbol=pl.lit(name)) for name, one in bars.items()
+    )
+    result = run(bars, table, _setup(), instruments={name: venue("TEST") for name in bars})
+    known = {name: result.equity.filter(pl.col("symbol") == name) for name in (*bars, PORTFOLIO)}
+    # The 5m bar that opens at minute 10 is known when the 1m bar of minute 14 closes.
+    closes_ms = [stamp + 5 * 60_000 for stamp in slow.timestamp[1:3]]
+    shown_ms = [ms + 60_000 for ms in known["TEST/5m"]["timestamp"].dt.epoch("ms")][:2]
+    assert shown_ms == closes_ms
+    pooled = known[PORTFOLIO].join(known["TEST/1m"], on="timestamp", how="left")
+    before = pooled.filter(pl.col("timestamp").dt.epoch("ms") + 60_000 < closes_ms[0])
+    assert len(before) > 5
+    assert before["equity"].to_list() == before["equity_right"].to_list()
+    assert sorted(result.trades["symbol"]) == ["TEST/1m", "TEST/5m"]
+
+
+def test_a_series_of_its_own_window_is_held_within_it_only():
+    early, late = (random_bars(200, seed=k, symbol=s) for k, s in enumerate("AB"))
+    bars = {"A": early, "B": late}
+    table = pl.concat([intentions(early, {20: 1, 40: 1}), intentions(late, {120: 1, 150: 1})])
+    table = table.filter(
+        (pl.col("symbol") == "A") & (pl.col("timestamp").dt.epoch("ms") <= early.timestamp[40])
+        | (pl.col("symbol") == "B") & (pl.col("timestamp").dt.epoch("ms") >= late.timestamp[120])
+    )
+    held = {
+        own: run(bars, table, _setup(), own_windows=own).equity.group_by("symbol").len()
+        for own in (False, True)
+    }
+    n_bars = {own: dict(one.iter_rows()) for own, one in held.items()}
+    assert n_bars[False]["A"] == n_bars[False]["B"]
+    assert n_bars[True]["A"] == 40 + 1 + BRACKET.max_hold_bars - 20 + 1
+    assert n_bars[True]["B"] < n_bars[False]["B"]
 
 
 # The thinned table

@@ -16,7 +16,7 @@ def here(small_run, tmp_path, monkeypatch):
     shutil.copytree(small_run, tmp_path / "runs" / "base")
     other = shutil.copytree(small_run, tmp_path / "runs" / "wide")
     text = (other / "study.yaml").read_text()
-    text = text.replace("- 16\n", "- 32\n").replace("bars: null", "bars: 'my[bold]bars'")
+    text = text.replace("- 16\n", "- 32\n").replace("\n  bars: null", "\n  bars: 'my[bold]bars'")
     (other / "study.yaml").write_text(text)
     return tmp_path
 

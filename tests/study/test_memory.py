@@ -30,7 +30,7 @@ def test_the_table_is_gone_once_everything_is_learned(tmp_path):
 def test_a_scaler_learned_by_blocks_of_columns_is_the_scaler_of_all(kind):
     prepared = prepare(small_bars(), small_study(f"features.scaler={kind}"))
     for part in prepared.parts:
-        values = prepared.symbols[part.symbol].values
+        values = prepared.series[part.series].values
         whole = features.fit_scaler(kind, values[part.rows.train])
         assert part.scaler.as_dict() == whole.as_dict()
 

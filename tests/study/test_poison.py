@@ -44,8 +44,13 @@ def _poisoned(bars, from_ms):
     return type(bars)(**{name: getattr(bars, name) for name in fields}, **changed)
 
 
+def _folds(prepared):
+    """Return the folds of the first series, which all share."""
+    return [part.fold for part in prepared.parts if part.series == prepared.parts[0].series]
+
+
 def _poison_after(bars, prepared, slice_name, fold=0):
-    edge = getattr(prepared.folds[fold], slice_name).to_ms
+    edge = getattr(_folds(prepared)[fold], slice_name).to_ms
     return {symbol: _poisoned(one, edge) for symbol, one in bars.items()}
 
 
@@ -64,7 +69,7 @@ def test_scaler_and_label_limits_learn_nothing_after_train(rule):
     study, bars = small_study(*RULES[rule]), small_bars()
     clean = prepare(bars, study)
     dirty = prepare(_poison_after(bars, clean, "train"), study)
-    assert [fold.train for fold in clean.folds] == [fold.train for fold in dirty.folds]
+    assert [fold.train for fold in _folds(clean)] == [fold.train for fold in _folds(dirty)]
     for before, after in zip(clean.parts, dirty.parts, strict=True):
         if before.fold.index > 0:
             continue
@@ -74,7 +79,7 @@ def test_scaler_and_label_limits_learn_nothing_after_train(rule):
         train = before.rows.train
         np.testing.assert_array_equal(before.labels[train], after.labels[train])
         np.testing.assert_array_equal(
-            clean.symbols[before.symbol].values[train], dirty.symbols[before.symbol].values[train]
+            clean.series[before.series].values[train], dirty.series[before.series].values[train]
         )
 
 
@@ -133,7 +138,7 @@ def test_the_poison_would_be_noticed():
     """Guard of the guard: the same noise one slice earlier changes everything that was learned."""
     study, bars = small_study(), small_bars()
     clean = prepare(bars, study)
-    edge = clean.folds[0].train.to_ms - 200 * MINUTE_MS
+    edge = _folds(clean)[0].train.to_ms - 200 * MINUTE_MS
     dirty_bars = {symbol: _poisoned(one, edge) for symbol, one in bars.items()}
     dirty = prepare(dirty_bars, study)
     assert clean.parts[0].limits != dirty.parts[0].limits
@@ -158,7 +163,7 @@ def test_gaps_are_never_crossed_by_a_window_or_a_label():
     study, bars = small_study("features.window_bars=4"), small_bars()
     prepared = prepare(bars, study)
     hole = bars["BBB"].segments[1].start
-    data = prepared.symbols["BBB"]
+    data = prepared.series["BBB"]
     look_back = features.feature_set("gru").look_back_bars
     usable = np.flatnonzero(data.usable)
     assert not ((usable >= hole - 3) & (usable < hole + look_back - 1 + 3)).any()

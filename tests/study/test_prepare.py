@@ -11,7 +11,7 @@ def test_every_symbol_looks_into_the_one_table_at_its_own_rows():
     bars, study = small_bars(), small_study()
     prepared = prepare(bars, study)
     assert len(prepared.table) == sum(len(one) for one in bars.values())
-    for symbol, data in prepared.symbols.items():
+    for symbol, data in prepared.series.items():
         first = prepared.first_row[symbol]
         assert np.shares_memory(data.values, prepared.table)
         np.testing.assert_array_equal(

@@ -21,7 +21,8 @@ class Curve:
     """What was earned up to the close of each bar, marked to market; all arrays are (w,)."""
 
     timestamp: IntArray
-    """Opening time of the bar, ms UTC."""
+    """Opening time of the bar at whose close it holds, ms UTC; among several timeframes, of the
+    shortest bar that closes at the same time."""
     earned: FloatArray
     """Quote currency, 0 at the start; an open position counts at the close, its exit unpaid."""
     position: FloatArray
@@ -44,7 +45,7 @@ def mark(ledger: Ledger) -> Curve:
     moved = fills.side[of] * (market.tape.close[held] - fills.entry_price[of])
     earned[held - start] += moved * units - ledger.entry_fee[of]
     position[held - start] = fills.side[of] * ledger.size[of]
-    return Curve(market.tape.bars.timestamp[rows], earned, position)
+    return Curve(market.tape.bars.timestamp[rows] + market.closes_later_ms, earned, position)
 
 
 def pool(curves: Sequence[Curve]) -> Curve:

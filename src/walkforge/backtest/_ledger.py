@@ -26,8 +26,10 @@ from walkforge.market import Instrument
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
-    """One symbol, the rows of the backtest's window, and what somebody wants there."""
+    """One series, the rows of the backtest's window, and what somebody wants there."""
 
+    symbol: str
+    """What the bars go by: their symbol, or symbol and timeframe where there are several."""
     tape: Tape
     instrument: Instrument
     window: slice
@@ -38,11 +40,8 @@ class Market:
     size: FloatArray
     stop: FloatArray
     target: FloatArray
-
-    @property
-    def symbol(self) -> str:
-        """Return the symbol of the bars."""
-        return self.tape.bars.symbol
+    closes_later_ms: int = 0
+    """How much later its bars close than those of the shortest timeframe beside it."""
 
     def from_time(self, start_ms: int) -> Market:
         """Return the same market with window and decisions from `start_ms` on."""
@@ -175,7 +174,7 @@ def _table_of(ledger: Ledger) -> pl.DataFrame:
     moment = {name: pl.Series(ms).cast(pl.Datetime("ms", "UTC")) for name, ms in times.items()}
     return pl.DataFrame(
         {
-            "symbol": pl.repeat(bars.symbol, len(fills), dtype=pl.String, eager=True),
+            "symbol": pl.repeat(ledger.market.symbol, len(fills), dtype=pl.String, eager=True),
             "side": fills.side,
             "decided_at": moment["decided_at"],
             "entered_at": moment["entered_at"],

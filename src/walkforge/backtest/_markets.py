@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from walkforge.base import IntentionsError, timeframe_ms
+from walkforge.base import timeframe_ms
 from walkforge.execution import Bracket, make_tape
 from walkforge.market import Bars, Instrument, instrument_of
 
@@ -23,46 +23,45 @@ def make_markets(
     *,
     bracket: Bracket,
     instruments: Mapping[str, Instrument],
-    source: str,
+    own_windows: bool,
 ) -> list[Market]:
-    """Return one market per symbol of a checked table, all over the same window of time.
+    """Return one market per symbol of a checked table.
 
-    The window goes from the table's first row to the bar in which the last one's position must
-    have ended. Raises IntentionsError where the symbols' timeframes differ.
+    A window goes from the table's first row to the bar in which the last one's position must have
+    ended: one for all symbols, or with `own_windows` one for each.
     """
-    symbols = checked["symbol"].unique(maintain_order=True).to_list()
-    timeframes = sorted({bars[symbol].timeframe for symbol in symbols})
-    if len(timeframes) > 1:
-        raise IntentionsError(
-            f"{source}: the bars of {', '.join(symbols)} have timeframes {', '.join(timeframes)}; "
-            "expected one, so backtest them apart"
-        )
-    start, end = _window(checked, bars, bracket)
+    windows = {
+        str(symbol): _window(part, bars[str(symbol)], bracket)
+        for (symbol,), part in checked.group_by("symbol", maintain_order=True)
+    }
+    whole = min(first for first, _ in windows.values()), max(last for _, last in windows.values())
+    shortest_ms = min(timeframe_ms(bars[symbol].timeframe) for symbol in windows)
     markets = []
     for (symbol,), part in checked.group_by("symbol", maintain_order=True):
-        one = bars[str(symbol)]
-        wanted = part.filter(pl.col("side") != 0)
-        window = slice(*np.searchsorted(one.timestamp, [start, end + 1]).tolist())
-        instrument = instruments.get(one.symbol) or instrument_of(one.venue, one.symbol, one)
-        columns = {name: wanted[name].to_numpy() for name in ("row", "side", "size", "stop")}
-        target = wanted["target"].to_numpy()
+        name = str(symbol)
+        one, wanted = bars[name], part.filter(pl.col("side") != 0)
+        first, last = windows[name] if own_windows else whole
+        columns = {key: wanted[key].to_numpy() for key in ("row", "side", "size", "stop", "target")}
         markets.append(
-            Market(make_tape(one, bracket.atr_bars), instrument, window, **columns, target=target)
+            Market(
+                symbol=name,
+                tape=make_tape(one, bracket.atr_bars),
+                instrument=instruments.get(name) or instrument_of(one.venue, one.symbol, one),
+                window=slice(*np.searchsorted(one.timestamp, [first, last + 1]).tolist()),
+                closes_later_ms=timeframe_ms(one.timeframe) - shortest_ms,
+                **columns,
+            )
         )
     return markets
 
 
-def _window(checked: pl.DataFrame, bars: Mapping[str, Bars], bracket: Bracket) -> tuple[int, int]:
-    """Return the opening times of the first and the last bar that the backtest covers."""
-    starts, ends = [], []
-    for (symbol,), part in checked.group_by("symbol"):
-        one = bars[str(symbol)]
-        first, last = int(part["row"].min()), int(part["row"].max())  # type: ignore[arg-type]
-        starts.append(int(one.timestamp[first]))
-        # A position ends with its segment: what comes after a hole is no part of the window.
-        segment_end = int(np.searchsorted(one.segment, one.segment[last], side="right")) - 1
-        ends.append(int(one.timestamp[min(last + 1 + bracket.max_hold_bars, segment_end)]))
-    return min(starts), max(ends)
+def _window(part: pl.DataFrame, bars: Bars, bracket: Bracket) -> tuple[int, int]:
+    """Return the opening times of the first and the last bar that one symbol's rows cover."""
+    first, last = int(part["row"].min()), int(part["row"].max())  # type: ignore[arg-type]
+    # A position ends with its segment: what comes after a hole is no part of the window.
+    segment_end = int(np.searchsorted(bars.segment, bars.segment[last], side="right")) - 1
+    end = min(last + 1 + bracket.max_hold_bars, segment_end)
+    return int(bars.timestamp[first]), int(bars.timestamp[end])
 
 
 def periods_per_year(markets: Sequence[Market]) -> float:
@@ -74,7 +73,7 @@ def periods_per_year(markets: Sequence[Market]) -> float:
     currencies, which open on Sunday evening in UTC, about 310. 252 where nothing can be counted.
     """
     bars = [market.tape.bars for market in markets]
-    step_ms = timeframe_ms(bars[0].timeframe)
+    step_ms = min(timeframe_ms(one.timeframe) for one in bars)
     if step_ms > DAY_MS:
         return 365.0 * DAY_MS / step_ms
     if any(one.calendar == "24/7" for one in bars):

@@ -48,13 +48,15 @@ def run(
     *,
     n_trials: int = 1,
     instruments: Mapping[str, Instrument] | None = None,
+    own_windows: bool = False,
     rule: str = _GIVEN,
     source: str = "intentions",
 ) -> BacktestResult:
     """Fill `intentions` on `bars` (by symbol) and measure what comes out.
 
     The window goes from the table's first row, sides of 0 included, to the bar in which the last
-    one's position must have ended; bars before it only warm the ATR up. `n_trials` is how many
+    one's position must have ended; bars before it only warm the ATR up. With `own_windows` every
+    symbol has its own, for models that were tested at times of their own. `n_trials` is how many
     models and settings were tried before this one, for the deflated Sharpe ratio. `rule` says in
     a sentence how the intentions came about. Instruments are market's where not given. Raises
     IntentionsError (naming `source`) or UsageError where these do not fit the bars.
@@ -64,7 +66,11 @@ def run(
         raise UsageError(f"n_trials is {n_trials}; this one is a trial too, so at least 1")
     checked = check_intentions(intentions, bars, source=source)
     markets = make_markets(
-        checked, bars, bracket=setup.bracket, instruments=instruments or {}, source=source
+        checked,
+        bars,
+        bracket=setup.bracket,
+        instruments=instruments or {},
+        own_windows=own_windows,
     )
     yardstick = Yardstick(
         capital=setup.capital,
@@ -136,7 +142,7 @@ def _setup_as_dict(
     starts = [market.tape.bars.timestamp[market.window.start] for market in markets]
     return {
         **asdict(setup),
-        "timeframe": markets[0].tape.bars.timeframe,
+        "timeframe": ", ".join(sorted({one.tape.bars.timeframe for one in markets})),
         "from": utc_text(int(min(starts))),
         "to": utc_text(int(max(ends))),
         "returns_per_year": yardstick.periods_per_year,

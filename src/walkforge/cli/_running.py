@@ -22,6 +22,9 @@ def run(
     bars: Annotated[
         Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
     ] = None,
+    symbols: Annotated[
+        Path | None, typer.Option(help="File of symbols to take: JSON, or text with one per line.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder to make.  [default: runs/NAME-UTCTIME]")
     ] = None,
@@ -34,7 +37,7 @@ def run(
     """
     from walkforge import study
 
-    plan = study.load(study_source, overrides or [], bars=bars)
+    plan = study.load(study_source, overrides or [], bars=bars, symbols=symbols)
     folder = out or study.default_folder(plan.name)
     _watched(folder, as_json, lambda watcher: study.run(plan, folder, watcher=watcher))
 

@@ -9,6 +9,7 @@ from ._metrics import metrics
 from ._paired_test import LABELS_MAY_DIFFER_FRAC, holm, paired_mean, paired_test
 from ._read import read_predictions
 from ._rows import classes_of
+from ._series import series_names
 
 __all__ = [
     "LABELS_MAY_DIFFER_FRAC",
@@ -20,4 +21,5 @@ __all__ = [
     "paired_mean",
     "paired_test",
     "read_predictions",
+    "series_names",
 ]

@@ -12,6 +12,7 @@ from ._bootstrap import LEVEL
 from ._improvement import improvement
 from ._measure import block_of_measures, plan_of
 from ._rows import Rows, rows_of
+from ._series import series_names
 
 
 def metrics(
@@ -69,8 +70,8 @@ def _rows_of_baseline(
 
 
 def _symbols_of(*tables: pl.DataFrame | None) -> tuple[str, ...]:
-    known = [t["symbol"].drop_nulls().unique() for t in tables if t is not None and "symbol" in t]
-    return tuple(sorted({str(name) for names in known for name in names}))
+    known = [series_names(t).unique() for t in tables if t is not None and "symbol" in t]
+    return tuple(sorted({str(name) for names in known for name in names.drop_nulls()}))
 
 
 def _measures(

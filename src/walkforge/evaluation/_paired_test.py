@@ -114,7 +114,7 @@ def _keyed(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with the timeframe as a part of the symbol, where it has both."""
     if not {"symbol", "timeframe"} <= set(table.columns):
         return table
-    return table.with_columns(symbol=pl.format("{} {}", "symbol", "timeframe"))
+    return table.with_columns(symbol=pl.format("{}/{}", "symbol", "timeframe")).drop("timeframe")
 
 
 def _decisions_of(

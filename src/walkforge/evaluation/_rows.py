@@ -19,6 +19,8 @@ from walkforge.base import (
     utc_text,
 )
 
+from ._series import series_names
+
 CLASSES = (("down", "hold", "up"), ("down", "up"))
 """The classes that a table may have, always in this order."""
 
@@ -37,12 +39,13 @@ class Rows:
     span_ms: Int[np.ndarray, " n"]
     """From there to the resolution of the label; -1 where it is not known."""
     symbol: Int[np.ndarray, " n"]
-    """Number of the symbol in `symbols`."""
+    """Number of the series in `symbols`."""
     fold: Int[np.ndarray, " n"]
     seed: Int[np.ndarray, " n"]
     label: Int[np.ndarray, " n"]
     p: Float[np.ndarray, "n C"]
     symbols: tuple[str, ...]
+    """The names of the series: symbols, with their timeframe where there are several."""
 
     def __len__(self) -> int:
         return len(self.time_ms)
@@ -104,11 +107,12 @@ def rows_of(
     for name in ("timestamp", "symbol"):
         if table[name].null_count():
             raise PredictionsError(f"{what}: {table[name].null_count()} rows have no {name}")
-    known = tuple(sorted(table["symbol"].unique())) if symbols is None else symbols
+    series = series_names(table)
+    known = tuple(sorted(series.unique())) if symbols is None else symbols
     rows = Rows(
         time_ms=_epoch_ms(table["timestamp"]),
         span_ms=_span_ms(table),
-        symbol=table["symbol"].cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64),
+        symbol=series.cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64),
         fold=_whole_numbers(table, "fold"),
         seed=_whole_numbers(table, "seed"),
         label=table["label"].fill_null(-1).cast(pl.Int64).to_numpy(),

@@ -53,6 +53,9 @@ class FoldPlan:
     """
 
     kind: str = "ratio"
+    calendar: str = "common"
+    """`common`: one calendar for all series, of the moments at which each has a row. `own`: every
+    series is cut on its own, as models that learn from one series alone may be."""
     train_frac: float = 0.70
     validation_frac: float = 0.075
     calibration_frac: float = 0.075
@@ -70,6 +73,8 @@ class FoldPlan:
     def __post_init__(self) -> None:
         if self.kind not in ("ratio", "walk_forward"):
             raise FoldError(f"folds.kind is {self.kind!r}; choose ratio or walk_forward")
+        if self.calendar not in ("common", "own"):
+            raise FoldError(f"folds.calendar is {self.calendar!r}; choose common or own")
         if self.unit not in ("months", "bars"):
             raise FoldError(f"folds.unit is {self.unit!r}; choose months or bars")
         shares = self.shares
@@ -112,7 +117,8 @@ def common_calendar(decided_at: Mapping[str, IntArray]) -> IntArray:
         raise FoldError(
             f"{', '.join(decided_at)} share no decision moment: {late} begins at "
             f"{utc_text(int(decided_at[late][0]))}, {early} ends at "
-            f"{utc_text(int(decided_at[early][-1]))}. Leave one of them out."
+            f"{utc_text(int(decided_at[early][-1]))}. Leave one of them out, or set "
+            "folds.calendar=own."
         )
     return shared
 

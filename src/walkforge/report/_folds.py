@@ -63,7 +63,7 @@ def fold_lines(folds: Sequence[dict[str, Any]]) -> list[Line]:
             continue
         name = str(fold.get("fold"))
         line = lines.setdefault(f"{name} {spans}", Line(name, spans))
-        line.symbols.append(str(fold.get("symbol", "")))
+        line.symbols.append(str(fold.get("series") or fold.get("symbol", "")))
         line.counts.update(_counts(fold))
     return list(lines.values())
 

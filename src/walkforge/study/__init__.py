@@ -1,11 +1,12 @@
 """The study file, its presets, and the run itself."""
 
+from ._bars import read_bars
 from ._compare import compare
 from ._doctor import doctor
 from ._folder import default_folder
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
-from ._run import judge, read_bars, resume, run
+from ._run import judge, resume, run
 from ._silent import Silent
 from ._study import (
     DataSection,

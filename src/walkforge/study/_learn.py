@@ -117,9 +117,9 @@ class Learning:
 
     def _members_of(self, part: Part) -> list[Member]:
         """Return a member per seed; they share one copy of rows and classes."""
-        first_row = self.prepared.first_row[part.symbol]
+        first_row = self.prepared.first_row[part.series]
         first = Member(
-            symbol=part.symbol,
+            symbol=part.series,
             fold=part.fold.index,
             seed=self.study.seeds[0],
             train_rows=part.rows.train + first_row,
@@ -152,7 +152,7 @@ class Learning:
         state = models.stack_states(self._architecture(), states, table_NF.device)
 
         def logits_at(rows: list[IntArray]) -> list[FloatArray]:
-            placed = [own + first[part.symbol] for part, own in zip(parts, rows, strict=True)]
+            placed = [own + first[part.series] for part, own in zip(parts, rows, strict=True)]
             return models.predict_logits(forward, state, placed)
 
         on_calibration = logits_at([part.rows.calibration for part in parts])
@@ -178,11 +178,11 @@ class Learning:
         self, part: Part, seed: int, logits: FloatArray | None, probabilities: FloatArray
     ) -> pl.DataFrame:
         """Return the rows of `predictions.parquet` for one member's test slice."""
-        data, rows = self.prepared.symbols[part.symbol], part.rows.test
+        data, rows = self.prepared.series[part.series], part.rows.test
         table = pl.DataFrame(
             {
                 "timestamp": _moments(data.bars.timestamp[rows]),
-                "symbol": [part.symbol] * len(rows),
+                "symbol": [data.bars.symbol] * len(rows),
                 "timeframe": [data.bars.timeframe] * len(rows),
                 "fold": pl.Series([part.fold.index] * len(rows), dtype=pl.Int32),
                 "seed": pl.Series([seed] * len(rows), dtype=pl.Int32),
@@ -204,7 +204,7 @@ class Learning:
         jobs = [(part, name) for part in self.prepared.parts for name in names]
         found = []
         for number, (part, name) in enumerate(jobs):
-            self.watcher.item(number, len(jobs), f"{name}, {part.symbol} fold {part.fold.index}")
+            self.watcher.item(number, len(jobs), f"{name}, {part.series} fold {part.fold.index}")
             found.append(self._baseline(part, name))
         # Only now: a table is four times as large as the probabilities in it.
         return pl.concat(
@@ -225,7 +225,7 @@ class Learning:
         return calibrator.apply(scores[n_calibration:])
 
     def _baseline_rows(self, part: Part, asked: IntArray) -> BaselineRows:
-        data = self.prepared.symbols[part.symbol]
+        data = self.prepared.series[part.series]
         return BaselineRows(
             table=data.values,
             labels=part.labels,
@@ -241,7 +241,7 @@ class Learning:
 
     def describe(self, one: Learned) -> dict[str, Any]:
         """Return what `bundle.json` holds for one member."""
-        part, data = one.part, self.prepared.symbols[one.part.symbol]
+        part, data = one.part, self.prepared.series[one.part.series]
         return {
             "walkforge": __version__,
             "study": self.study.name,
@@ -253,7 +253,7 @@ class Learning:
             "calibrator": one.calibrator.as_dict(),
             "label": {"kind": self.study.labels.kind, "limits": part.limits.as_dict()},
             "classes": list(self.prepared.classes),
-            "symbols": [part.symbol],
+            "symbols": [data.bars.symbol],
             "timeframe": data.bars.timeframe,
             "calendar": data.bars.calendar,
             "provenance": data.bars.provenance,

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from walkforge.base import StudyError, WalkforgeError, nearest
 
 from ._study import Study
+from ._symbols import read_symbols
 
 
 def preset_names() -> list[str]:
@@ -30,20 +31,29 @@ def preset_text(name: str) -> str:
     return (files("walkforge.study") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def load(source: str | Path, overrides: Sequence[str] = (), *, bars: Path | None = None) -> Study:
+def load(
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    bars: Path | None = None,
+    symbols: Path | None = None,
+) -> Study:
     """Return the study of a preset or file, with overrides such as `training.epochs=3`.
 
-    `bars` is the venue's folder to read, whatever the study's source was.
+    `bars` is the venue's folder to read, whatever the study's source was; `symbols` a JSON or
+    text file with the symbols to take.
 
     Raises StudyError that names the key's path, what was found and what is allowed.
     """
     plain = _plain_study(str(source))
     for override in overrides:
         _override(plain, override)
-    if bars is not None:
-        section = plain.setdefault("data", {})
-        if isinstance(section, dict):
+    section = plain.setdefault("data", {})
+    if isinstance(section, dict):
+        if bars is not None:
             section.update(source="folder", bars=str(bars.resolve()))
+        if symbols is not None:
+            section["symbols"] = read_symbols(symbols)
     return from_plain(plain, str(source))
 
 

@@ -18,10 +18,9 @@ from ._load import as_yaml, from_plain, load, plain_of_overrides
 from ._run import (
     JUDGED,
     backtest_predictions,
+    bars_of_run,
     judge,
     measure_and_backtest,
-    read_bars,
-    refuse_other_bars,
 )
 from ._silent import Silent
 from ._study import Study
@@ -84,8 +83,7 @@ def backtest_again(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if not overrides:
         return folder.read_json("backtest.json")
     study = load(folder / "study.yaml", [f"backtest.{words}" for words in overrides])
-    bars = read_bars(study)
-    refuse_other_bars(folder, bars)
+    bars = bars_of_run(study, folder)
     predictions = folder.read_table("predictions.parquet")
     return backtest_predictions(study, bars, _instruments(bars), predictions).summary
 

@@ -6,6 +6,7 @@ symbol and fold.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from walkforge.base import (
 from walkforge.features import FeatureTable, Scaler
 from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes
-from walkforge.market import Bars, Instrument, instrument_of
+from walkforge.market import Bars, Instrument
 
+from ._bars import instrument_before
 from ._folder import file_name
 from ._study import Study
 
@@ -33,22 +35,18 @@ from ._study import Study
 _LEAST_ROWS = {"train": 100, "validation": 30, "calibration": 30, "test": 30}
 
 
-# The tick of a symbol that nobody described is read off its first bars, so that no later price
-# has a say in a label.
-_TICK_BARS = 1000
-
 # Columns of which a scaler is learned together.
 _SCALED_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SymbolData:
-    """One symbol: features float32 (n, F) and outcomes of its bars (n,)."""
+class Series:
+    """One symbol and timeframe: features float32 (n, F) and outcomes of its bars (n,)."""
 
     bars: Bars
     instrument: Instrument
     values: np.ndarray
-    """A view into the table of all symbols."""
+    """A view into the table of all series."""
     outcomes: Outcomes
     usable: BoolArray
     """Rows with a whole window of features and an outcome."""
@@ -57,9 +55,9 @@ class SymbolData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One symbol in one fold: its rows, and what was learned from the training rows."""
+    """One series in one fold: its rows, and what was learned from the training rows."""
 
-    symbol: str
+    series: str
     fold: Fold
     rows: FoldRows
     scaler: Scaler
@@ -75,12 +73,13 @@ class Prepared:
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     table: np.ndarray
-    """Features float32 (N, F) of all symbols, one after the other."""
+    """Features float32 (N, F) of all series, one after the other."""
     first_row: dict[str, int]
-    """Where each symbol begins in the table."""
-    symbols: dict[str, SymbolData]
-    folds: list[Fold]
+    """Where each series begins in the table."""
+    series: dict[str, Series]
     parts: list[Part]
+    left_out: dict[str, str]
+    """Series that the source had but that are too short for this study, and why."""
 
 
 def prepare(
@@ -89,39 +88,67 @@ def prepare(
     """Compute features and outcomes, cut the folds, and learn scalers and label limits.
 
     `note` is told in a line what came from the feature cache. Raises FoldError where the folds
-    do not fit, or leave a symbol too few rows in a slice.
+    do not fit, or leave a series too few rows in a slice; series that nobody named, of a study
+    that cuts each on its own calendar, are left out instead as long as there are others.
     """
     _refuse_clashes(bars, study)
     tables = features.build_all(bars, study.features.set, note=note)
-    symbols = {
-        symbol: _symbol_data(one, tables.by_symbol[symbol], study) for symbol, one in bars.items()
-    }
-    calendar = folds.common_calendar(
-        {symbol: data.outcomes.decided_at[data.usable] for symbol, data in symbols.items()}
-    )
-    span_ms = (
-        max(int(one.timestamp[0]) for one in bars.values()),
-        min(int(one.closes_at[-1]) for one in bars.values()),
-    )
-    plan = folds.make_folds(calendar, study.folds, span_ms)
-    parts = [_part(symbol, data, fold, study) for symbol, data in symbols.items() for fold in plan]
+    series = {name: _series(one, tables.by_symbol[name], study) for name, one in bars.items()}
+    may_leave_out = study.folds.calendar == "own" and not study.data.symbols
+    parts, left_out = [], {}
+    for name, plan in _plans(series, study).items():
+        try:
+            parts += [_part(name, series[name], fold, study) for fold in plan()]
+        except (FoldError, LabelError) as error:
+            if not may_leave_out:
+                raise
+            left_out[name] = str(error)
+    if not parts:
+        raise FoldError(next(iter(left_out.values())))
     return Prepared(
         tables.columns,
         labels.class_names(study.labels),
         tables.values,
         tables.first_row,
-        symbols,
-        plan,
+        {name: one for name, one in series.items() if name not in left_out},
         parts,
+        left_out,
     )
 
 
+def _plans(series: Mapping[str, Series], study: Study) -> dict[str, Callable[[], list[Fold]]]:
+    """Return for every series what cuts its folds: its own calendar, or the common one."""
+    if study.folds.calendar == "own":
+        return {name: partial(_own_folds, name, one, study) for name, one in series.items()}
+    shared = _folds_of(series, study)
+    return {name: lambda: shared for name in series}
+
+
+def _own_folds(name: str, one: Series, study: Study) -> list[Fold]:
+    try:
+        return _folds_of({name: one}, study)
+    except FoldError as error:
+        raise FoldError(f"{name}: {error}") from None
+
+
+def _folds_of(series: Mapping[str, Series], study: Study) -> list[Fold]:
+    """Return the folds on the calendar that these series share."""
+    decided = {name: one.outcomes.decided_at[one.usable] for name, one in series.items()}
+    span_ms = (
+        max(int(one.bars.timestamp[0]) for one in series.values()),
+        min(int(one.bars.closes_at[-1]) for one in series.values()),
+    )
+    return folds.make_folds(folds.common_calendar(decided), study.folds, span_ms)
+
+
 def folds_as_plain(prepared: Prepared) -> list[dict[str, Any]]:
-    """Return what `folds.json` holds: the UTC ranges and row counts of every fold and symbol."""
+    """Return what `folds.json` holds: the UTC ranges and row counts of every fold and series."""
     return [
         {
             "fold": part.fold.index,
-            "symbol": part.symbol,
+            "series": part.series,
+            "symbol": prepared.series[part.series].bars.symbol,
+            "timeframe": prepared.series[part.series].bars.timeframe,
             **{name: getattr(part.fold, name).as_text() for name in folds.SLICES},
             "rows": {name: len(getattr(part.rows, name)) for name in folds.SLICES},
             "purged": part.rows.purged,
@@ -133,24 +160,19 @@ def folds_as_plain(prepared: Prepared) -> list[dict[str, Any]]:
 
 
 def _refuse_clashes(bars: Mapping[str, Bars], study: Study) -> None:
-    """Refuse bars of another timeframe, and symbols whose bundles would have one name."""
-    for symbol, one in bars.items():
-        if one.timeframe != study.data.timeframe:
+    """Refuse bars of another timeframe, and series whose bundles would have one name."""
+    for name, one in bars.items():
+        if one.timeframe not in study.data.timeframes:
             raise StudyError(
                 f"{one.name}: the bars are of {one.timeframe}, the study's data.timeframe is "
                 f"{study.data.timeframe}; set it to {one.timeframe} or bring other bars"
             )
-        twins = [other for other in bars if file_name(other) == file_name(symbol)]
+        twins = [other for other in bars if file_name(other) == file_name(name)]
         if len(twins) > 1:
-            raise StudyError(f"{' and '.join(twins)} would share the name {file_name(symbol)!r}")
+            raise StudyError(f"{' and '.join(twins)} would share the name {file_name(name)!r}")
 
 
-def instrument_before(bars: Bars) -> Instrument:
-    """Return a symbol's instrument, as far as its first bars tell what is not known of it."""
-    return instrument_of(bars.venue, bars.symbol, bars.take(slice(0, _TICK_BARS)))
-
-
-def _symbol_data(bars: Bars, table: FeatureTable, study: Study) -> SymbolData:
+def _series(bars: Bars, table: FeatureTable, study: Study) -> Series:
     instrument = instrument_before(bars)
     slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
     outcomes = labels.outcomes(bars, study.labels, slippage_price=slippage_price)
@@ -158,27 +180,27 @@ def _symbol_data(bars: Bars, table: FeatureTable, study: Study) -> SymbolData:
     dropped = dict(table.dropped)
     dropped["window not complete"] = int((table.valid & ~windows).sum())
     dropped["outcome not known"] = int((windows & ~outcomes.valid).sum())
-    return SymbolData(bars, instrument, table.values, outcomes, windows & outcomes.valid, dropped)
+    return Series(bars, instrument, table.values, outcomes, windows & outcomes.valid, dropped)
 
 
-def _part(symbol: str, data: SymbolData, fold: Fold, study: Study) -> Part:
+def _part(name: str, data: Series, fold: Fold, study: Study) -> Part:
     rows = folds.rows_of(
         fold,
         decided_at=data.outcomes.decided_at,
         resolved_at=data.outcomes.resolved_at,
         usable=data.usable,
-        embargo_ms=study.folds.embargo_bars * timeframe_ms(study.data.timeframe),
+        embargo_ms=study.folds.embargo_bars * timeframe_ms(data.bars.timeframe),
     )
     least_rows = dict(_LEAST_ROWS)
     least_rows["calibration"] = max(30, calibration.least_rows(study.judge.calibration))
-    for name, least in least_rows.items():
-        found = len(getattr(rows, name))
+    for piece, least in least_rows.items():
+        found = len(getattr(rows, piece))
         if found < least:
-            between = " to ".join(getattr(fold, name).as_text())
+            between = " to ".join(getattr(fold, piece).as_text())
             raise FoldError(
-                f"{data.bars.name}: fold {fold.index} has {found} {name} rows between {between}, "
+                f"{data.bars.name}: fold {fold.index} has {found} {piece} rows between {between}, "
                 f"expected at least {least}. Use more bars, longer slices or fewer folds, or leave "
-                f"{symbol} out."
+                f"{name} out."
             )
     limits = labels.fit_limits(study.labels, data.outcomes.score[rows.train])
     classes = limits.classify(data.outcomes.score)
@@ -189,7 +211,7 @@ def _part(symbol: str, data: SymbolData, fold: Fold, study: Study) -> Part:
             "use labels.kind=quantile, a smaller threshold or more bars"
         )
     scaler = _fit_scaler(study.features.scaler, data.values, rows.train)
-    return Part(symbol, fold, rows, scaler, limits, classes)
+    return Part(name, fold, rows, scaler, limits, classes)
 
 
 def _fit_scaler(kind: str, values: np.ndarray, train: IntArray) -> Scaler:

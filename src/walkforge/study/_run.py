@@ -16,21 +16,19 @@ import polars as pl
 from walkforge import __version__, backtest, evaluation, gates, market, registry, report
 from walkforge.base import (
     RunError,
-    StudyError,
     WalkforgeError,
     choose_device,
     digest_of_json,
     give_back_freed,
-    one_of,
-    parse_utc_ms,
 )
 from walkforge.market import Bars, Instrument
 
+from ._bars import by_series, instrument_before, read_bars
 from ._clock import StageClock
 from ._folder import CHECKPOINTS, RunFolder, default_folder, file_name
 from ._learn import Learned, Learning, Watcher
 from ._load import as_yaml, load
-from ._prepare import Prepared, folds_as_plain, instrument_before, prepare
+from ._prepare import Prepared, folds_as_plain, prepare
 from ._silent import Silent
 from ._study import Study
 from ._watchdog import Watchdog
@@ -72,7 +70,7 @@ def run(
             # A study that does not fit its bars leaves nothing behind.
             folder.remove()
             raise
-        _note_data(folder, found)
+        found = _note_data(folder, found, prepared)
         _learn(study, folder, prepared, watched)
         del prepared  # the table of features: nothing after learning needs it
         return _finish(study, folder, found, watched)
@@ -96,46 +94,31 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
     with Watchdog(watcher or Silent()) as watched:
         folder.sweep()
         _use_threads(facts.get("threads"), watched)
-        bars = read_bars(study)
-        _note_data(folder, bars)
+        bars = bars_of_run(study, folder)
         if not folder.has(*_LEARNED):
-            _learn(study, folder, _prepare(study, bars, watched), watched)
+            prepared = _prepare(study, bars, watched)
+            bars = _note_data(folder, bars, prepared)
+            _learn(study, folder, prepared, watched)
+            del prepared
         return _finish(study, folder, bars, watched)
 
 
-def read_bars(study: Study) -> dict[str, Bars]:
-    """Return the bars by symbol that the study's data section names."""
-    data = study.data
-    wanted = list(data.symbols) or None
-    span = {
-        "start_ms": None if data.start is None else parse_utc_ms(data.start),
-        "end_ms": None if data.end is None else parse_utc_ms(data.end),
-    }
-    if data.source == "folder":
-        if data.bars is None:
-            raise StudyError(
-                "no bars: name a venue's folder with --bars FOLDER (laid out SYMBOL/"
-                f"{data.timeframe}.parquet), or set data.source to sample or simulated"
-            )
-        return market.read_folder(Path(data.bars), timeframe=data.timeframe, symbols=wanted, **span)
-    if data.source == "sample":
-        found = market.sample_bars()
-        for symbol in wanted or []:
-            one_of("symbol", symbol, found)
-    else:
-        made = data.simulated
-        found = {
-            symbol: market.simulate(
-                made.kind,
-                n_bars=made.n_bars,
-                seed=made.seed + number,
-                symbol=symbol,
-                timeframe=data.timeframe,
-                edge=made.edge,
-            )
-            for number, symbol in enumerate(wanted or ["SIM"])
-        }
-    return {s: b.between(*span.values()) for s, b in found.items() if s in (wanted or found)}
+def bars_of_run(study: Study, folder: RunFolder) -> dict[str, Bars]:
+    """Return the bars of a run that has begun; series that the source has got since are no part.
+
+    Raises RunError where they are not those that the run began with.
+    """
+    bars = read_bars(study)
+    if not folder.has("data_info.json"):
+        return bars
+    known = folder.read_json("data_info.json")
+    changed = [s for s in known if s not in bars or known[s].get("digest") != bars[s].digest()]
+    if changed:
+        raise RunError(
+            f"{folder.path}: the bars of {', '.join(changed)} have changed since it began; start a "
+            "new run"
+        )
+    return {name: bars[name] for name in known}
 
 
 def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepared:
@@ -145,9 +128,11 @@ def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepar
         watcher.note(f"{one.name}: {len(one)} bars in {len(one.segments)} segments")
     watcher.stage("features, labels and folds")
     prepared = prepare(bars, study, note=watcher.note)
-    for symbol, data in prepared.symbols.items():
+    for name, data in prepared.series.items():
         dropped = ", ".join(f"{n} {why}" for why, n in data.dropped.items() if n)
-        watcher.note(f"{symbol}: {int(data.usable.sum())} usable rows; dropped: {dropped or '0'}")
+        watcher.note(f"{name}: {int(data.usable.sum())} usable rows; dropped: {dropped or '0'}")
+    for name, reason in prepared.left_out.items():
+        watcher.note(f"warning: {name} left out: {reason}")
     return prepared
 
 
@@ -234,7 +219,9 @@ def backtest_predictions(
     """Return what the predictions' intentions would have made on `bars`."""
     classes = evaluation.classes_of(predictions)
     edge = study.judge.min_edge
-    intentions = backtest.intentions_from_predictions(predictions, classes=classes, min_edge=edge)
+    intentions = backtest.intentions_from_predictions(
+        by_series(predictions), classes=classes, min_edge=edge
+    )
     # Symbols and folds are parts of one strategy; seeds and settings are what one picks among.
     n_trials = study.judge.n_trials * predictions["seed"].n_unique()
     return backtest.run(
@@ -243,6 +230,7 @@ def backtest_predictions(
         study.backtest,
         n_trials=n_trials,
         instruments=instruments,
+        own_windows=study.folds.calendar == "own",
         rule=backtest.edge_rule(edge),
     )
 
@@ -288,24 +276,14 @@ def _use_threads(wanted: int | None, watcher: Watcher) -> None:
         torch.set_num_threads(wanted)
 
 
-def _note_data(folder: RunFolder, bars: Mapping[str, Bars]) -> None:
-    """Write `data_info.json`; on a resume refuse bars that are not those of the run."""
-    if folder.has("data_info.json"):
-        refuse_other_bars(folder, bars)
-        return
-    info = {symbol: market.data_info(one) for symbol, one in bars.items()}
-    folder.write_json("data_info.json", info)
-
-
-def refuse_other_bars(folder: RunFolder, bars: Mapping[str, Bars]) -> None:
-    """Raise RunError where the bars are not those that the run began with."""
-    known = folder.read_json("data_info.json")
-    changed = [s for s, one in bars.items() if known.get(s, {}).get("digest") != one.digest()]
-    if changed or known.keys() != bars.keys():
-        raise RunError(
-            f"{folder.path}: the bars of {', '.join(changed) or 'this run'} have changed since "
-            "it began; start a new run"
-        )
+def _note_data(folder: RunFolder, bars: Mapping[str, Bars], prepared: Prepared) -> dict[str, Bars]:
+    """Return the bars of the series that are not left out, and write down which these are."""
+    kept = {name: bars[name] for name in prepared.series}
+    if not folder.has("data_info.json"):
+        folder.update_run(left_out=prepared.left_out)
+        info = {name: market.data_info(one) for name, one in kept.items()}
+        folder.write_json("data_info.json", info)
+    return kept
 
 
 def _digest(study: Study) -> str:

@@ -36,19 +36,40 @@ class DataSection:
     bars: str | None = None
     """Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet; `--bars` sets it."""
     symbols: tuple[str, ...] = ()
-    """Empty: all symbols that the source has."""
+    """Empty: all symbols that the source has. `--symbols FILE` sets it."""
+    most_symbols: int | None = None
+    """Of the symbols that the source has, only so many: those with the most bars."""
     timeframe: str = "1m"
+    more_timeframes: tuple[str, ...] = ()
+    """Every symbol is one more series, with models of its own, per further timeframe."""
     start: str | None = None
     """First opening time, such as 2024-01-01, UTC."""
     end: str | None = None
     """Bars open before this time."""
+    newest_bars: int | None = None
+    """Only so many of the last bars of every series."""
     simulated: SimulatedMarket = field(default_factory=SimulatedMarket)
 
     def __post_init__(self) -> None:
-        timeframe_ms(self.timeframe)
+        for timeframe in self.timeframes:
+            timeframe_ms(timeframe)
+        if len(set(self.timeframes)) < len(self.timeframes):
+            raise StudyError(
+                f"data.timeframe and data.more_timeframes are {', '.join(self.timeframes)}; "
+                "expected each once"
+            )
+        for name in ("most_symbols", "newest_bars"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise StudyError(f"data.{name} is {value}; expected at least 1, or null for all")
         for text in (self.start, self.end):
             if text is not None:
                 parse_utc_ms(text)
+
+    @property
+    def timeframes(self) -> tuple[str, ...]:
+        """Return all timeframes, `timeframe` first."""
+        return (self.timeframe, *self.more_timeframes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,116 @@
+"""The bars that a study names, as one series per symbol and timeframe.
+
+A series goes by its symbol where the study has one timeframe, else by `SYMBOL/TIMEFRAME`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from walkforge import evaluation, market
+from walkforge.base import BarsError, StudyError, one_of, parse_utc_ms
+from walkforge.market import Bars, Instrument
+
+from ._study import DataSection, Study
+
+# The tick of a symbol that nobody described is read off its first bars, so that no later price
+# has a say in a label.
+_TICK_BARS = 1000
+
+
+def read_bars(study: Study) -> dict[str, Bars]:
+    """Return the bars by series that the study's data section names.
+
+    Raises StudyError, BarsError or UsageError where they are not there.
+    """
+    data = study.data
+    by_timeframe = {timeframe: _of_timeframe(data, timeframe) for timeframe in data.timeframes}
+    # Every symbol has all timeframes: a series that is missing would go unnoticed among forty.
+    symbols = [
+        symbol
+        for symbol in by_timeframe[data.timeframe]
+        if all(symbol in found for found in by_timeframe.values())
+    ]
+    if not symbols:
+        raise BarsError(f"no symbol has bars of {' and '.join(data.timeframes)}; bring others")
+    symbols = _most(symbols, by_timeframe[data.timeframe], data.most_symbols)
+    return {
+        series_name(symbol, timeframe, data): by_timeframe[timeframe][symbol]
+        for symbol in symbols
+        for timeframe in data.timeframes
+    }
+
+
+def series_name(symbol: str, timeframe: str, data: DataSection) -> str:
+    """Return what a series goes by, in files and messages."""
+    return f"{symbol}/{timeframe}" if data.more_timeframes else symbol
+
+
+def instrument_before(bars: Bars) -> Instrument:
+    """Return a symbol's instrument, as far as its first bars tell what is not known of it."""
+    return market.instrument_of(bars.venue, bars.symbol, bars.take(slice(0, _TICK_BARS)))
+
+
+def by_series(predictions: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose `symbol` is the name of the series."""
+    return predictions.with_columns(evaluation.series_names(predictions).alias("symbol"))
+
+
+def _of_timeframe(data: DataSection, timeframe: str) -> dict[str, Bars]:
+    found = _from_source(data, timeframe)
+    if data.newest_bars is None:
+        return found
+    newest = slice(-data.newest_bars, None)
+    return {symbol: one.take(newest) for symbol, one in found.items()}
+
+
+def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
+    wanted = list(data.symbols) or None
+    start_ms, end_ms = (None if t is None else parse_utc_ms(t) for t in (data.start, data.end))
+    if data.source == "folder":
+        if data.bars is None:
+            raise StudyError(
+                "no bars: name a venue's folder with --bars FOLDER (laid out SYMBOL/"
+                f"{timeframe}.parquet), or set data.source to sample or simulated"
+            )
+        return market.read_folder(
+            Path(data.bars),
+            timeframe=timeframe,
+            symbols=wanted,
+            start_ms=start_ms,
+            end_ms=end_ms,
+        )
+    made = _sample(data) if data.source == "sample" else _simulated(data)
+    found = {s: market.resample(b, timeframe) for s, b in made.items()}
+    return {s: b.between(start_ms, end_ms) for s, b in found.items() if s in (wanted or found)}
+
+
+def _sample(data: DataSection) -> dict[str, Bars]:
+    found = market.sample_bars()
+    for symbol in data.symbols:
+        one_of("symbol", symbol, found)
+    return found
+
+
+def _simulated(data: DataSection) -> dict[str, Bars]:
+    made = data.simulated
+    return {
+        symbol: market.simulate(
+            made.kind,
+            n_bars=made.n_bars,
+            seed=made.seed + number,
+            symbol=symbol,
+            timeframe=data.timeframe,
+            edge=made.edge,
+        )
+        for number, symbol in enumerate(data.symbols or ("SIM",))
+    }
+
+
+def _most(symbols: list[str], bars: Mapping[str, Bars], most: int | None) -> list[str]:
+    """Return at most so many symbols, those with the most bars, in their old order."""
+    if most is None or len(symbols) <= most:
+        return symbols
+    longest = sorted(symbols, key=lambda symbol: -len(bars[symbol]))[:most]
+    return [symbol for symbol in symbols if symbol in longest]
