@@ -11,18 +11,27 @@ from walkforge.features import describe, feature_set
 from walkforge.features._stretch import Stretch
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
-COLUMNS = {c.name: c for name in ("v8", "gru") for c in feature_set(name).columns}
+SETS = ("v8", "gru", "v7", "aligned")
+COLUMNS = {c.name: c for name in SETS for c in feature_set(name).columns}
 
 
 def test_v8_has_exactly_72_columns():
     assert len(feature_set("v8").columns) == 72
 
 
-def test_gru_has_17_columns():
-    assert len(feature_set("gru").columns) == 17
+@pytest.mark.parametrize(("set_name", "n_columns"), [("gru", 17), ("v7", 14), ("aligned", 12)])
+def test_the_other_sets_have_as_many_columns_as_they_say(set_name, n_columns):
+    assert len(feature_set(set_name).columns) == n_columns
 
 
-@pytest.mark.parametrize("set_name", ["v8", "gru"])
+@pytest.mark.parametrize(("set_name", "n_indicators"), [("v7", 10), ("aligned", 8)])
+def test_v7_and_aligned_are_the_bar_and_so_many_indicators(set_name, n_indicators):
+    names = feature_set(set_name).names
+    assert names[:4] == ("gap", "high", "low", "return_1")
+    assert len(names[4:]) == n_indicators
+
+
+@pytest.mark.parametrize("set_name", SETS)
 def test_no_two_columns_share_a_name_or_a_formula(set_name):
     columns = feature_set(set_name).columns
     assert len({column.name for column in columns}) == len(columns)
@@ -58,6 +67,6 @@ def test_a_column_says_formula_unit_and_look_back(name):
     assert "{" not in column.description
 
 
-@pytest.mark.parametrize("set_name", ["v8", "gru"])
+@pytest.mark.parametrize("set_name", SETS)
 def test_the_page_lists_the_columns_as_the_code_has_them(set_name):
     assert describe(set_name) in PAGE.read_text(encoding="utf-8")

@@ -107,4 +107,21 @@ _GRU = (
     volume.volume_shift(5, 60),
 )
 
-SETS = {"v8": _V8, "gru": _GRU}
+# The open, high and low of a bar against the close before it, and that close against the one before.
+_OHLC = (price.gap(), price.high(), price.low(), price.past_return(1))
+
+_ALIGNED = (
+    *_OHLC,
+    indicator.rsi(14),
+    indicator.macd(12, 26),
+    indicator.macd_histogram(12, 26, 9),
+    indicator.bollinger(20),
+    indicator.bollinger_width(20),
+    indicator.natr(14),
+    indicator.close_to_ema(12),
+    volume.volume_ratio(20),
+)
+
+_V7 = (*_ALIGNED, indicator.close_to_ema(26), indicator.stochastic_k(14))
+
+SETS = {"v8": _V8, "gru": _GRU, "v7": _V7, "aligned": _ALIGNED}
