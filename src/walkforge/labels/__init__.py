@@ -3,14 +3,19 @@
 from ._limits import Limits, fit_limits
 from ._outcomes import NEVER, Outcomes, outcomes
 from ._rule import KINDS, LabelRule, class_names
+from ._targets import BAND_BARS, BAND_WIDTH, Targets, forecast_targets
 
 __all__ = [
+    "BAND_BARS",
+    "BAND_WIDTH",
     "KINDS",
     "NEVER",
     "LabelRule",
     "Limits",
     "Outcomes",
+    "Targets",
     "class_names",
     "fit_limits",
+    "forecast_targets",
     "outcomes",
 ]

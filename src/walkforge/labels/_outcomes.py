@@ -7,19 +7,15 @@ the end of a segment; a bar whose future is not there has no score.
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from jaxtyping import Bool, Float64, Int64
 
 from walkforge.execution import EXIT_KINDS, bracket_outcomes
-from walkforge.market import Bars, instrument_of
+from walkforge.market import Bars, instrument_of, past_volatility
 
 from ._rule import LabelRule
 
 NEVER = np.iinfo(np.int64).max
 """`resolved_at` of a row without a label; later than every slice, so that no purge keeps it."""
-
-# Flat prices have no volatility; a return of 0 must then score 0 and not NaN.
-_LEAST_VOLATILITY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,23 +65,9 @@ def _return_scores(
         known = max(len(part) - ahead, 0)
         score[rows.start : rows.start + known] = part[ahead:] - part[:known]
     if rule.kind == "volatility":
-        score /= np.sqrt(ahead) * _rolling_volatility(bars, rule.volatility_bars)
+        score /= np.sqrt(ahead) * past_volatility(bars, rule.volatility_bars)
     # Rows without a score stay in range; nobody reads their resolution.
     return score, np.minimum(np.arange(len(bars)) + ahead, len(bars) - 1)
-
-
-def _rolling_volatility(bars: Bars, n: int) -> Float64[np.ndarray, " n"]:
-    """Return the standard deviation of the last `n` one-bar log returns (n_bars,), up to the bar.
-
-    The first `n` bars of every segment are NaN.
-    """
-    volatility = np.full(len(bars), np.nan)
-    log_close = np.log(bars.close)
-    for rows in bars.segments:
-        returns = pl.Series(np.diff(log_close[rows]))
-        rolled = returns.rolling_std(window_size=n).cast(pl.Float64)
-        volatility[rows.start + 1 : rows.stop] = rolled.fill_null(np.nan).to_numpy()
-    return np.maximum(volatility, _LEAST_VOLATILITY)
 
 
 def _barrier_scores(

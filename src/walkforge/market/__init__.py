@@ -15,6 +15,7 @@ from ._resample import resample
 from ._sample import sample_bars
 from ._simulate import SIMULATED_MARKETS, MarketLaw, planted_drift, simulate
 from ._store import BarStore, StoredBars, WriteReport
+from ._volatility import past_volatility
 
 __all__ = [
     "CALENDARS",
@@ -42,6 +43,7 @@ __all__ = [
     "import_bars",
     "instrument_of",
     "only_timeframe",
+    "past_volatility",
     "planted_drift",
     "read_bars",
     "read_folder",
