@@ -11,5 +11,17 @@ from ._calibrators import (
     fit_calibrator,
     least_rows,
 )
+from ._quantile_rule import class_scores
+from ._spread import Spread, fit_spread, no_spread
 
-__all__ = ["KINDS", "Calibrator", "calibrator_from_dict", "fit_calibrator", "least_rows"]
+__all__ = [
+    "KINDS",
+    "Calibrator",
+    "Spread",
+    "calibrator_from_dict",
+    "class_scores",
+    "fit_calibrator",
+    "fit_spread",
+    "least_rows",
+    "no_spread",
+]

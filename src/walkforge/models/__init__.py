@@ -13,13 +13,16 @@ from ._architecture import (
 )
 from ._catalogue import MODELS, build_architecture
 from ._dropout import MemberDropout, mix_bits_, step_keys
+from ._forecast_row import LEVELS, ForecastRow
 from ._forward import PackedForward, pad_rows, predict_logits, stack_states
 from ._gru import Gru
 from ._mlp import Mlp
 
 __all__ = [
+    "LEVELS",
     "MODELS",
     "Architecture",
+    "ForecastRow",
     "Gru",
     "Layout",
     "MemberDropout",

@@ -1,7 +1,7 @@
-"""Rows of the table on the device to logits: gather, scale, clip, network.
+"""Rows of the table on the device to outputs: gather, scale, clip, network.
 
 Shapes: M members, N rows of the table, B rows in a batch, T bars in the window, F features,
-C classes
+K outputs of a row (logits of classes, or the numbers of a forecast)
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class PackedForward:
         compact_(self.center_MF, members)
         compact_(self.scale_MF, members)
 
-    def logits(
+    def outputs(
         self,
         state: StateViews,
         rows_MB: Tensor,
@@ -66,15 +66,15 @@ class PackedForward:
         first: int = 0,
         dropout: MemberDropout | None = None,
     ) -> Tensor:
-        """Return float32 logits_MBC at rows of the table.
+        """Return float32 outputs_MBK at rows of the table: logits, or forecast rows.
 
         `state` and `rows_MB` belong to the same members, of which `first` is the first one's
         number.
         """
         with self._autocast():
             x_MBTF = self._windows(rows_MB, first)
-            logits_MBC = self.architecture.forward(state, x_MBTF, dropout=dropout)
-        return logits_MBC.float()
+            outputs_MBK = self.architecture.forward(state, x_MBTF, dropout=dropout)
+        return outputs_MBK.float()
 
     def _windows(self, rows_MB: Tensor, first: int) -> Tensor:
         n_members, n_rows = rows_MB.shape
@@ -90,7 +90,8 @@ class PackedForward:
         if not self.precision.autocast:
             return nullcontext()
         # Without the cache of cast weights, which a CUDA graph cannot hold.
-        return torch.autocast(self.table_NF.device.type, dtype=torch.bfloat16, cache_enabled=False)
+        dtype = getattr(torch, self.precision.name)
+        return torch.autocast(self.table_NF.device.type, dtype=dtype, cache_enabled=False)
 
     def rows_per_chunk(self, n_members: int) -> int:
         """Return how many rows of each of so many members a chunk of a prediction may take."""
@@ -114,7 +115,7 @@ def predict_logits(
     chunks = []
     with torch.no_grad():
         for chunk_MB in rows_MR.split(forward.rows_per_chunk(len(rows)), dim=1):
-            chunks.append(forward.logits(state, chunk_MB).cpu())
+            chunks.append(forward.outputs(state, chunk_MB).cpu())
     logits_MRC = torch.cat(chunks, dim=1).double().numpy()
     return [logits_MRC[m, : len(member_rows)] for m, member_rows in enumerate(rows)]
 

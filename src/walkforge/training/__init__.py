@@ -4,20 +4,28 @@ The packed trainer needs torch and numpy alone.
 """
 
 from ._baselines import BASELINES, BaselineRows
+from ._forecast_baselines import FORECAST_BASELINES, BaselineForecast, ForecastRows
+from ._forecast_losses import forecast_losses
 from ._losses import classification_loss
-from ._plan import LOSSES, SCHEDULES, Member, TrainingPlan
+from ._plan import HEADS, LOSSES, SCHEDULES, HeadWeights, Member, TrainingPlan
 from ._trainer import TrainedMember, train_pack
 from ._watcher import Watcher
 
 __all__ = [
     "BASELINES",
+    "FORECAST_BASELINES",
+    "HEADS",
     "LOSSES",
     "SCHEDULES",
+    "BaselineForecast",
     "BaselineRows",
+    "ForecastRows",
+    "HeadWeights",
     "Member",
     "TrainedMember",
     "TrainingPlan",
     "Watcher",
     "classification_loss",
+    "forecast_losses",
     "train_pack",
 ]

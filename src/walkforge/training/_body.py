@@ -1,19 +1,18 @@
 """What one step of a pack computes: gather, forward, loss, backward.
 
-Shapes: M members, B rows in a batch, C classes
+Shapes: M members, B rows in a batch, K outputs of a row
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from walkforge.models import MemberDropout, PackedForward, compact_, step_keys
 
 from ._batches import Batches
-from ._losses import classification_loss
+from ._objectives import Objective
 from ._pack import Pack
 from ._plan import Member, TrainingPlan
 
@@ -28,7 +27,7 @@ class Body:
     batches: Batches
     seeds_M: Tensor
     decay_M: Tensor
-    class_weights_MC: Tensor
+    objective: Objective
     total_M: Tensor
     """Sum of the losses of the epoch's steps."""
     pieces: int = 1
@@ -48,12 +47,11 @@ class Body:
         forward: PackedForward,
         pack: Pack,
         batches: Batches,
-        n_classes: int,
+        objective: Objective,
     ) -> "Body":
         """Put what belongs to each member on the device."""
         device = forward.table_NF.device
         decays = [_own(m.weight_decay, plan.weight_decay) for m in members]
-        weights = [class_weights(m, n_classes, plan.class_weights) for m in members]
         return cls(
             plan=plan,
             forward=forward,
@@ -61,7 +59,7 @@ class Body:
             batches=batches,
             seeds_M=torch.tensor([m.random_seed for m in members], device=device),
             decay_M=torch.tensor(decays, device=device),
-            class_weights_MC=torch.stack(weights).to(device),
+            objective=objective,
             total_M=torch.zeros(len(members), device=device),
         )
 
@@ -104,24 +102,17 @@ class Body:
         """Return the training loss of every row [M, B]."""
         rate = getattr(self.forward.architecture, "dropout", 0.0)
         dropout = MemberDropout(rate, keys_M, first_row, n_rows)
-        logits_MBC = self.forward.logits(state, rows_MB, first=first, dropout=dropout)
-        return self.row_losses(logits_MBC, labels_MB, first)
-
-    def row_losses(self, logits_MBC: Tensor, labels_MB: Tensor, first: int) -> Tensor:
-        """Return the loss of every row [M, B] from its logits."""
-        return classification_loss(
-            logits_MBC,
-            labels_MB,
-            self.class_weights_MC[first : first + len(labels_MB)],
-            focal_gamma=self.plan.focal_gamma if self.plan.loss == "focal" else None,
-            label_smoothing=self.plan.label_smoothing,
+        outputs_MBK = self.forward.outputs(state, rows_MB, first=first, dropout=dropout)
+        return self.objective.row_losses(
+            outputs_MBK, state=state, rows_MB=rows_MB, labels_MB=labels_MB, first=first
         )
 
     def keep(self, members: list[int]) -> None:
         """Go on with the members named by number."""
         kept = torch.tensor(members, dtype=torch.long, device=self.total_M.device)
-        for rows in (self.seeds_M, self.decay_M, self.class_weights_MC):
+        for rows in (self.seeds_M, self.decay_M):
             compact_(rows, kept)
+        self.objective.keep(kept)
         self.forward.keep(kept)
         self.pack.keep(kept)
         self.batches.keep(members)
@@ -129,14 +120,3 @@ class Body:
 
 def _own(own: float | None, shared: float) -> float:
     return shared if own is None else own
-
-
-def class_weights(member: Member, n_classes: int, kind: str) -> Tensor:
-    """Return weights [C] whose mean over the member's training rows is one."""
-    if kind == "none":
-        return torch.ones(n_classes)
-    counts = np.bincount(member.train_labels, minlength=n_classes)
-    present = counts > 0
-    weights = np.zeros(n_classes)
-    weights[present] = len(member.train_labels) / (present.sum() * counts[present])
-    return torch.as_tensor(weights, dtype=torch.float32)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from lightgbm import Booster, Dataset, Sequence, early_stopping, train
 
-from walkforge.base import Int8Array, IntArray
+from walkforge.base import IntArray
 
 Inputs = Callable[[IntArray], np.ndarray]
 """Row numbers (n,) to what a model sees of them (n, F), float32."""
@@ -20,7 +20,6 @@ _MOST_BINNING_ROWS = 200_000
 _ROUNDS = 300
 _PATIENCE = 20
 _SETTINGS = {
-    "objective": "multiclass",
     "learning_rate": 0.05,
     "num_leaves": 31,
     "min_data_in_leaf": 50,
@@ -35,16 +34,24 @@ _SETTINGS = {
 
 
 def boosted_trees(
-    inputs: Inputs, labels: Int8Array, *, learn: IntArray, stop: IntArray, n_classes: int
+    inputs: Inputs,
+    truth: np.ndarray,
+    *,
+    learn: IntArray,
+    stop: IntArray,
+    n_classes: int | None = None,
 ) -> Booster:
     """Return trees that learned from the rows `learn`, as many as suit the rows `stop` best.
 
-    `labels` (N,) holds the class of every row number. Bins are chosen from at most 200,000 rows
-    of `learn`, evenly spaced.
+    `truth` (N,) holds what came true of every row number: a class of `n_classes`, or without
+    these a number. Bins are chosen from at most 200,000 rows of `learn`, evenly spaced.
     """
-    settings = _SETTINGS | {"num_class": n_classes}
-    learned = _binned(inputs, labels, learn, settings)
-    stopping = Dataset(_Rows(inputs, stop), labels[stop], reference=learned, params=settings)
+    aim = {"objective": "regression"}
+    if n_classes is not None:
+        aim = {"objective": "multiclass", "num_class": n_classes}
+    settings = _SETTINGS | aim
+    learned = _binned(inputs, truth, learn, settings)
+    stopping = Dataset(_Rows(inputs, stop), truth[stop], reference=learned, params=settings)
     return train(
         settings,
         learned,
@@ -54,14 +61,14 @@ def boosted_trees(
     )
 
 
-def _binned(inputs: Inputs, labels: Int8Array, rows: IntArray, settings: dict[str, Any]) -> Dataset:
+def _binned(inputs: Inputs, truth: np.ndarray, rows: IntArray, settings: dict[str, Any]) -> Dataset:
     """Return the rows as bins."""
     n_chosen = min(len(rows), _MOST_BINNING_ROWS)
     chosen = rows[np.arange(n_chosen) * len(rows) // n_chosen]
-    bins = Dataset(inputs(chosen), labels[chosen], params=settings).construct()
+    bins = Dataset(inputs(chosen), truth[chosen], params=settings).construct()
     if n_chosen == len(rows):
         return bins
-    return Dataset(_Rows(inputs, rows), labels[rows], reference=bins, params=settings).construct()
+    return Dataset(_Rows(inputs, rows), truth[rows], reference=bins, params=settings).construct()
 
 
 class _Rows(Sequence):

@@ -1,7 +1,7 @@
 """How members are trained, and what a member is made of."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -9,6 +9,29 @@ from walkforge.base import FloatArray, Int8Array, IntArray, TrainingError, deriv
 
 LOSSES = ("cross_entropy", "focal")
 SCHEDULES = ("constant", "cosine", "plateau")
+HEADS = ("ohlc", "band", "volatility", "quantiles")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadWeights:
+    """How much each head of a forecaster counts in its loss; 0 leaves it untrained."""
+
+    ohlc: float = 1.0
+    band: float = 0.5
+    volatility: float = 0.5
+    quantiles: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in zip(HEADS, self.in_order, strict=True):
+            if not 0 <= value < math.inf:
+                raise TrainingError(f"training.heads.{name} is {value}; it must be at least 0")
+        if not any(self.in_order):
+            raise TrainingError("training.heads are all 0; there would be nothing to learn")
+
+    @property
+    def in_order(self) -> tuple[float, ...]:
+        """Return the weights in the order of HEADS."""
+        return tuple(getattr(self, name) for name in HEADS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +49,8 @@ class TrainingPlan:
     label_smoothing: float = 0.0
     class_weights: str = "none"
     """`balanced` weights every class by the inverse of its share in the training slice."""
+    heads: HeadWeights = field(default_factory=HeadWeights)
+    """Of a forecaster."""
     schedule: str = "cosine"
     plateau_factor: float = 0.5
     plateau_patience: int = 5

@@ -28,6 +28,7 @@ from ._body import Body
 from ._checkpoint import Checkpoints
 from ._device import own_stream, products_in
 from ._heap import freed_memory_kept
+from ._objectives import Objective, make_objective
 from ._pack import Pack
 from ._plan import Member, TrainingPlan
 from ._room import in_groups, is_out_of_memory, let_go
@@ -58,9 +59,10 @@ def train_pack(
     plan: TrainingPlan,
     *,
     window_bars: int,
-    n_classes: int,
     clip: float,
     precision: Precision,
+    n_classes: int | None = None,
+    targets_NT: Tensor | None = None,
     compiled: bool = False,
     members_at_once: int | None = None,
     watcher: Watcher | None = None,
@@ -69,6 +71,8 @@ def train_pack(
     """Train `members` on the device that holds `table_NF` and return their best states, in order.
 
     Every row of a member must have its whole window of `window_bars` rows above it in the table.
+    A classifier learns the members' labels, of `n_classes`; a forecaster learns `targets_NT`, rows
+    of which belong to the table's.
     `compiled` fuses what lies between the matrix products, after a minute of compiling.
     `members_at_once` take their steps together; left out, as many as the device does best with.
     With the folder `checkpoints` the state is written there after each epoch, and taken up from
@@ -91,7 +95,14 @@ def train_pack(
         forward,
         in_order,
         plan,
-        n_classes=n_classes,
+        objective=make_objective(
+            architecture,
+            in_order,
+            plan,
+            n_classes=n_classes,
+            targets_NT=targets_NT,
+            device=table_NF.device,
+        ),
         compiled=compiled,
         members_at_once=members_at_once
         or room_for_members(architecture, plan.batch_size, len(members), table_NF.device),
@@ -108,7 +119,7 @@ class _Trainer:
         members: list[Member],
         plan: TrainingPlan,
         *,
-        n_classes: int,
+        objective: Objective,
         compiled: bool,
         members_at_once: int,
         watcher: Watcher,
@@ -136,7 +147,7 @@ class _Trainer:
             forward=forward,
             pack=self.pack,
             batches=self.batches,
-            n_classes=n_classes,
+            objective=objective,
         )
         self.steps, reason = choose_steps(self.body, compiled=compiled)
         self.validation = Validation(self.body)

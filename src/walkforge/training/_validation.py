@@ -1,6 +1,6 @@
 """The loss of a pack's members on their validation rows.
 
-Shapes: M members, R rows, C classes
+Shapes: M members, R rows, B rows of a chunk, K outputs of a row
 """
 
 from collections.abc import Sequence
@@ -43,8 +43,11 @@ class Validation:
         chunk = self._chunk(rows.rows_MR)
         for start in range(0, rows.rows_MR.shape[1], chunk):
             part = slice(start, start + chunk)
-            logits_MBC = body.forward.logits(state, rows.rows_MR[:, part], first=own.start)
-            loss_MB = body.row_losses(logits_MBC, rows.labels_MR[:, part], own.start)
+            rows_MB, labels_MB = rows.rows_MR[:, part], rows.labels_MR[:, part]
+            outputs_MBK = body.forward.outputs(state, rows_MB, first=own.start)
+            loss_MB = body.objective.row_losses(
+                outputs_MBK, state=state, rows_MB=rows_MB, labels_MB=labels_MB, first=own.start
+            )
             place = torch.arange(start, start + loss_MB.shape[1], device=loss_MB.device)
             total_M += torch.where(place < rows.n_rows_M[:, None], loss_MB, 0.0).sum(dim=1)
         return total_M / rows.n_rows_M
