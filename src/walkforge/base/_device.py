@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 class Precision:
     """The type that matrix products are computed in, and whether autocast brings them there."""
 
-    name: str  # "float32" or "bfloat16"
+    name: str  # "float32", "bfloat16" or "float16"
     autocast: bool
     tf32: bool
+
+    @property
+    def scales_losses(self) -> bool:
+        """Return whether gradients need a scale, as float16 has few small numbers."""
+        return self.name == "float16"
 
 
 def choose_device(wanted: str) -> tuple[torch.device, str]:
@@ -48,7 +53,7 @@ def choose_device(wanted: str) -> tuple[torch.device, str]:
 
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[Precision, str]:
-    """Return the precision for `auto`, `float32` or `bfloat16`, and why."""
+    """Return the precision for `auto`, `float32`, `bfloat16` or `float16`, and why."""
     import torch
 
     on_cuda = device.type == "cuda"
@@ -56,10 +61,10 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[Precision, str]
         if on_cuda and torch.cuda.is_bf16_supported(including_emulation=False):
             return Precision("bfloat16", True, True), "this GPU computes bfloat16 natively"
         if on_cuda:
-            return Precision("float32", False, True), "this GPU has no native bfloat16"
+            return Precision("float16", True, True), "this GPU has no native bfloat16"
         return Precision("float32", False, False), "on the CPU float32 is fastest and exact"
     if wanted == "float32":
         return Precision("float32", False, False), "asked for"
-    if wanted == "bfloat16":
-        return Precision("bfloat16", True, on_cuda), "asked for"
-    raise UsageError(f"unknown precision {wanted!r}; choose auto, float32 or bfloat16")
+    if wanted in ("bfloat16", "float16"):
+        return Precision(wanted, True, on_cuda), "asked for"
+    raise UsageError(f"unknown precision {wanted!r}; choose auto, float32, bfloat16 or float16")

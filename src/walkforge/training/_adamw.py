@@ -33,10 +33,19 @@ class Moments:
 
 
 def adamw_by_rows(
-    moments: Moments, *, rates: Sequence[float], decays: Sequence[float], clip_norm: float
+    moments: Moments,
+    *,
+    rates: Sequence[float],
+    decays: Sequence[float],
+    clip_norm: float,
+    active_M: Tensor | None = None,
 ) -> None:
-    """Clip and update one member after the other: `rates` (M,) and `decays` (M,) are plain."""
-    moments.steps_M.add_(1)
+    """Clip and update one member after the other: `rates` (M,) and `decays` (M,) are plain.
+
+    Members with `active_M` False stay as they are.
+    """
+    active = [True] * len(rates) if active_M is None else active_M.tolist()
+    moments.steps_M.add_(1 if active_M is None else active_M)
     gradients = moments.gradient_MQ.unbind(0)
     # Row by row: a norm over all rows at once would round differently in packs of other sizes.
     norm_M = torch.stack(torch._foreach_norm(gradients))
@@ -50,9 +59,12 @@ def adamw_by_rows(
         shrink_M.unbind(0),
         rates,
         decays,
+        active,
         strict=True,
     )
-    for weights, gradient, first, second, steps, shrink, rate, decay in rows:
+    for weights, gradient, first, second, steps, shrink, rate, decay, updated in rows:
+        if not updated:
+            continue
         torch._fused_adamw_(
             [weights],
             [gradient],

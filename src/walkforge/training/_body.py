@@ -12,6 +12,7 @@ from torch import Tensor
 from walkforge.models import MemberDropout, PackedForward, compact_, step_keys
 
 from ._batches import Batches
+from ._loss_scale import scaled
 from ._objectives import Objective
 from ._pack import Pack
 from ._plan import Member, TrainingPlan
@@ -63,6 +64,11 @@ class Body:
             total_M=torch.zeros(len(members), device=device),
         )
 
+    @property
+    def scales(self) -> bool:
+        """Return whether gradients are those of scaled losses, to be unscaled before an update."""
+        return self.forward.precision.scales_losses
+
     def gradients(self, own: slice, rows_MB: Tensor, labels_MB: Tensor) -> Tensor:
         """Leave the gradients of some members in the pack; return their losses [M]."""
         n_rows = rows_MB.shape[1]
@@ -84,7 +90,8 @@ class Body:
                 n_rows=n_rows,
             )
             # Members share no number, so the gradient of the sum is each member's own gradient.
-            self.pack.collect_gradients(loss_MB.sum() / n_rows, own, add=first_row > 0)
+            backed_MB = scaled(loss_MB, self.pack.loss_scale_M[own]) if self.scales else loss_MB
+            self.pack.collect_gradients(backed_MB.sum() / n_rows, own, add=first_row > 0)
             losses.append(loss_MB.detach())
         return (torch.cat(losses, dim=1) if self.pieces > 1 else losses[0]).mean(dim=1)
 

@@ -46,7 +46,7 @@ def boosted_trees(
     `truth` (N,) holds what came true of every row number: a class of `n_classes`, or without
     these a number. Bins are chosen from at most 200,000 rows of `learn`, evenly spaced.
     """
-    aim = {"objective": "regression"}
+    aim: dict[str, Any] = {"objective": "regression"}
     if n_classes is not None:
         aim = {"objective": "multiclass", "num_class": n_classes}
     settings = _SETTINGS | aim

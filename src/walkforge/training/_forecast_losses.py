@@ -30,18 +30,15 @@ def forecast_losses(
     comparison using imperfect volatility proxies"). `quantiles`: the pinball loss of the close
     (Koenker and Bassett 1978), mean over steps and levels.
     """
-    steps = row.horizon_bars
-    root_H1 = torch.arange(1, steps + 1, device=forecast.device).sqrt()[:, None]
+    root_H1 = torch.arange(1, row.horizon_bars + 1, device=forecast.device).sqrt()[:, None]
     parts = row.split(forecast)
-    bar_H4 = targets[..., : 4 * steps].unflatten(-1, (steps, 4))
-    band_H2 = targets[..., 4 * steps : 6 * steps].unflatten(-1, (steps, 2))
-    close_H1 = bar_H4[..., 3:]
-    missed_HQ = (close_H1 - parts["quantiles"]) / root_H1
+    true = row.split_targets(targets)
+    missed_HQ = (true["ohlc"][..., 3:] - parts["quantiles"]) / root_H1
     pinball_HQ = torch.maximum(levels_Q * missed_HQ, (levels_Q - 1.0) * missed_HQ)
     losses = [
-        _huber((parts["ohlc"] - bar_H4) / root_H1),
-        _huber((parts["band"] - band_H2) / root_H1),
-        _half_qlike(parts["volatility"][..., 0], targets[..., -1]),
+        _huber((parts["ohlc"] - true["ohlc"]) / root_H1),
+        _huber((parts["band"] - true["band"]) / root_H1),
+        _half_qlike(parts["volatility"][..., 0], true["volatility"][..., 0]),
         pinball_HQ.mean(dim=(-2, -1)),
     ]
     return torch.stack(losses, dim=-1)

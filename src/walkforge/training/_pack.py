@@ -15,9 +15,18 @@ from torch import Tensor
 from walkforge.models import Architecture, Layout, compact_, initial_state
 
 from ._adamw import Moments
+from ._loss_scale import FIRST_SCALE, unscale_
 from ._plan import Member
 
-_SAVED = ("weights_MP", "best_MP", "first_MQ", "second_MQ", "steps_M")
+_SAVED = (
+    "weights_MP",
+    "best_MP",
+    "first_MQ",
+    "second_MQ",
+    "steps_M",
+    "loss_scale_M",
+    "clean_steps_M",
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +43,10 @@ class Pack:
     second_MQ: Tensor
     steps_M: Tensor
     """Updates made so far, float32."""
+    loss_scale_M: Tensor
+    """Of float16 training; others leave it as it is."""
+    clean_steps_M: Tensor
+    """Steps since a loss scale last moved, float32."""
     scratch_MQ: Tensor
     """Room for the gradients of as many members as take their steps together."""
     _leaves: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
@@ -62,6 +75,8 @@ class Pack:
             first_MQ=zeros,
             second_MQ=zeros.clone(),
             steps_M=torch.zeros(len(members), device=device),
+            loss_scale_M=torch.full((len(members),), FIRST_SCALE, device=device),
+            clean_steps_M=torch.zeros(len(members), device=device),
             scratch_MQ=torch.empty_like(zeros[:members_at_once]),
         )
 
@@ -102,6 +117,11 @@ class Pack:
                 place.add_(gradient)
             else:
                 place.copy_(gradient)
+
+    def unscale(self, own: slice) -> Tensor:
+        """Divide the gradients of some members by their loss scales; return which are finite."""
+        gradient_MQ = self.scratch_MQ[: own.stop - own.start]
+        return unscale_(gradient_MQ, self.loss_scale_M[own], self.clean_steps_M[own])
 
     def buffers(self, own: slice) -> Tensor:
         """Return what some members keep beside their parameters (running statistics): a view."""

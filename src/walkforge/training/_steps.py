@@ -77,10 +77,12 @@ class EagerSteps:
         own = slice(own.start, own.start + body.batches.active(own, step))
         with _undone_on_failure(body.pack.buffers(own)):
             loss_M = body.gradients(own, *body.batches.batch(own, step))
+        active_M = body.pack.unscale(own) if body.scales else None
         adamw_by_rows(
             body.pack.moments(own),
             rates=self.rates_SM[step, own].tolist(),
             decays=self.decays[own],
+            active_M=active_M,
             clip_norm=body.plan.clip_norm,
         )
         body.total_M[own] += loss_M
@@ -180,11 +182,12 @@ class ReplayedSteps:
         buffers = body.pack.buffers(own)
         before = buffers.clone()
         loss_M = body.gradients(own, *body.batches.batch_at(own, self.cursor))
+        updated_M = active_M & body.pack.unscale(own) if body.scales else active_M
         self.update(
             body.pack.moments(own),
             rate_M=self.rates_SM.index_select(0, self.cursor)[0, own],
             decay_M=body.decay_M[own],
-            active_M=active_M,
+            active_M=updated_M,
             clip_norm=body.plan.clip_norm,
         )
         if buffers.numel():

@@ -4,7 +4,7 @@ Shapes: M members, R rows, B rows of a chunk, K outputs of a row
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ class Validation:
 
     def __init__(self, body: Body) -> None:
         self.body = body
+        # In float32 whatever training takes: so test rows are predicted, and bundles predict.
+        precision = replace(body.forward.precision, name="float32", autocast=False)
+        self.forward = replace(body.forward, precision=precision)
         self.pieces = 1
         """A chunk is computed in so many pieces; more than one only when memory is short."""
         self._kept: dict[tuple[int, int], _Rows] = {}
@@ -44,7 +47,7 @@ class Validation:
         for start in range(0, rows.rows_MR.shape[1], chunk):
             part = slice(start, start + chunk)
             rows_MB, labels_MB = rows.rows_MR[:, part], rows.labels_MR[:, part]
-            outputs_MBK = body.forward.outputs(state, rows_MB, first=own.start)
+            outputs_MBK = self.forward.outputs(state, rows_MB, first=own.start)
             loss_MB = body.objective.row_losses(
                 outputs_MBK, state=state, rows_MB=rows_MB, labels_MB=labels_MB, first=own.start
             )
