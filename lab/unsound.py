@@ -83,7 +83,7 @@ def main(run: Path, bars: Path, *epochs: str) -> None:
         **shared,
     )
     state = models.stack_states(architecture, [one.state for one in trained], table_NF.device)
-    logits = models.predict_logits(forward, state, [rows for rows, _ in tests])
+    logits = models.predict_outputs(forward, state, [rows for rows, _ in tests])
     found = [(score, truth) for score, (_, truth) in zip(logits, tests, strict=True)]
     for member, (score, truth) in zip(members, found, strict=True):
         print(json.dumps({"symbol": member.symbol, **_measures(score, truth)}))

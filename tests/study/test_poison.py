@@ -56,8 +56,8 @@ def _poison_after(bars, prepared, slice_name, fold=0):
 
 def _learned(bars, study):
     learning = Learning(study, prepare(bars, study), Silent())
-    learned, predictions, _ = learning.run(None)
-    return learned, predictions
+    results = learning.run(None)
+    return results.members, results.predictions
 
 
 def _first_fold(learned):

@@ -26,7 +26,7 @@ from walkforge.models import (
     PackedForward,
     extract_twin,
     initial_state,
-    predict_logits,
+    predict_outputs,
     stack_states,
 )
 from walkforge.training import TrainingPlan, classification_loss
@@ -118,7 +118,7 @@ def test_the_best_state_is_a_true_copy_of_the_best_epoch(table):
     assert trained.best_epoch == int(np.argmin(losses)) + 1 < len(losses)
     forward = PackedForward.build(MLP, table, window_bars=1, centers=[member.center],
                                   scales=[member.scale], clip=CLIP, precision=FLOAT32)  # fmt: skip
-    logits = predict_logits(forward, _stacked(MLP, trained), [member.validation_rows])[0]
+    logits = predict_outputs(forward, _stacked(MLP, trained), [member.validation_rows])[0]
     again = torch.nn.functional.cross_entropy(
         torch.from_numpy(logits), torch.from_numpy(member.validation_labels).long()
     )
@@ -268,9 +268,9 @@ def test_one_row_predicts_as_it_does_inside_a_batch(table):
                                   scales=[m.scale for m in members], clip=CLIP,
                                   precision=FLOAT32)  # fmt: skip
     rows = [np.arange(20, 90), np.arange(30, 60)]
-    many = predict_logits(forward, _stacked(GRU, *trained), rows)
+    many = predict_outputs(forward, _stacked(GRU, *trained), rows)
     assert [len(part) for part in many] == [70, 30]
-    one = predict_logits(forward, _stacked(GRU, trained[0]), [rows[0][17:18]])[0]
+    one = predict_outputs(forward, _stacked(GRU, trained[0]), [rows[0][17:18]])[0]
     np.testing.assert_allclose(one[0], many[0][17], atol=1e-6)
 
 

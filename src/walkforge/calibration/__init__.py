@@ -11,12 +11,14 @@ from ._calibrators import (
     fit_calibrator,
     least_rows,
 )
+from ._forecast_classes import ForecastClasses
 from ._quantile_rule import class_scores
 from ._spread import Spread, fit_spread, no_spread
 
 __all__ = [
     "KINDS",
     "Calibrator",
+    "ForecastClasses",
     "Spread",
     "calibrator_from_dict",
     "class_scores",

@@ -13,8 +13,9 @@ from ._architecture import (
 )
 from ._catalogue import MODELS, build_architecture
 from ._dropout import MemberDropout, mix_bits_, step_keys
+from ._forecast_prices import ForecastPrices, forecast_prices
 from ._forecast_row import LEVELS, ForecastRow
-from ._forward import PackedForward, pad_rows, predict_logits, stack_states
+from ._forward import PackedForward, pad_rows, predict_outputs, stack_states
 from ._gru import Gru
 from ._mlp import Mlp
 
@@ -22,6 +23,7 @@ __all__ = [
     "LEVELS",
     "MODELS",
     "Architecture",
+    "ForecastPrices",
     "ForecastRow",
     "Gru",
     "Layout",
@@ -32,10 +34,11 @@ __all__ = [
     "build_architecture",
     "compact_",
     "extract_twin",
+    "forecast_prices",
     "initial_state",
     "mix_bits_",
     "pad_rows",
-    "predict_logits",
+    "predict_outputs",
     "stack_states",
     "step_keys",
 ]

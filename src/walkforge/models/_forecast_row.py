@@ -52,6 +52,17 @@ class ForecastRow:
             *(f"q_{round(100 * level):02d}_{step}" for step in steps for level in self.levels),
         )
 
+    def split_targets(self, targets: Any) -> dict[str, Any]:
+        """Return views of what came true [..., 6 H + 1], as `labels.forecast_targets` orders it:
+        `ohlc` [..., H, 4], `band` [..., H, 2] and `volatility` [..., 1], no logarithm of it."""
+        steps, lead = self.horizon_bars, targets.shape[:-1]
+        bars, bands = steps * len(_BAR), steps * len(_BAND)
+        return {
+            "ohlc": targets[..., :bars].reshape(*lead, steps, len(_BAR)),
+            "band": targets[..., bars : bars + bands].reshape(*lead, steps, len(_BAND)),
+            "volatility": targets[..., bars + bands :],
+        }
+
     def split(self, row: Any) -> dict[str, Any]:
         """Return views of a tensor or array [..., K]: `ohlc` [..., H, 4], `band` [..., H, 2],
         `volatility` [..., 1] and `quantiles` [..., H, Q]."""

@@ -107,7 +107,7 @@ def stack_states(
     return layout.views(layout.flatten([dict(state) for state in states]).to(device))
 
 
-def predict_logits(
+def predict_outputs(
     forward: PackedForward, state: StateViews, rows: Sequence[IntArray]
 ) -> list[FloatArray]:
     """Return float64 logits (n, C) of each member at its own `rows` (n,) of the table."""

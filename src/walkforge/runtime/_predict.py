@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from walkforge.base import BundleError, FeatureError, Precision, whole_windows
-from walkforge.calibration import calibrator_from_dict
+from walkforge.calibration import ForecastClasses, calibrator_from_dict
 from walkforge.features import CLIP, Scaler, build, feature_set
 from walkforge.market import Bars
 from walkforge.registry import Bundle, read_bundle
+
+from ._forecast import ForecastReader
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,10 +25,20 @@ _EXACT = Precision("float32", autocast=False, tf32=False)
 def predict(bundle: Path, bars: Bars, *, last: int | None = None) -> pl.DataFrame:
     """Return `timestamp, symbol, logit_*, p_*` for the bars that have features, oldest first.
 
+    A forecaster adds its prices: for every bar ahead `open_1, high_1, low_1, close_1`, the
+    Bollinger band, quantiles of the close such as `q_05_1`, and the horizon's `volatility`.
     `last` asks for the newest so many bars only. Raises BundleError for a bundle that is damaged
     or was made for another symbol or timeframe.
     """
     return Predictor(read_bundle(bundle)).predict(bars, last=last)
+
+
+def _forecast_reader(architecture: Any, described: dict[str, Any]) -> ForecastReader | None:
+    if described.get("forecast") is None:
+        return None
+    plain = described["forecast"]
+    classes = ForecastClasses.from_dict(plain["classes"])
+    return ForecastReader(architecture.row, classes, int(plain["volatility_bars"]))
 
 
 class Predictor:
@@ -48,15 +60,18 @@ class Predictor:
             described["model"]["name"],
             n_features=len(described["features"]),
             window_bars=self.window_bars,
-            n_classes=len(self.classes),
             **described["model"]["options"],
         )
         self.state = stack_states(self.architecture, [bundle.weights], torch.device("cpu"))
+        self.forecast_reader = _forecast_reader(self.architecture, described)
 
     @property
     def look_back_bars(self) -> int:
         """Return how many bars the newest prediction needs, its own bar included."""
-        return feature_set(self.bundle.description["feature_set"]).look_back_bars + self.window_bars
+        features = feature_set(self.bundle.description["feature_set"])
+        needed = features.look_back_bars + self.window_bars
+        reader = self.forecast_reader
+        return needed if reader is None else max(needed, reader.volatility_bars + 1)
 
     def predict(self, bars: Bars, *, last: int | None = None) -> pl.DataFrame:
         """Return one row per bar that has features; see `predict`."""
@@ -75,7 +90,10 @@ class Predictor:
                 f"{bars.name}: {len(bars)} bars give no row with features; the newest prediction "
                 f"needs {self.look_back_bars} bars without a hole"
             )
-        logits = self._logits(table.values, rows)
+        outputs = self._outputs(table.values, rows)
+        reader = self.forecast_reader
+        prices = {} if reader is None else reader.price_columns(outputs, bars, rows)
+        logits = outputs if reader is None else reader.scores(outputs, bars, rows)
         probabilities = self.calibrator.apply(logits)
         columns: dict[str, Any] = {
             "timestamp": pl.Series(bars.timestamp[rows]).cast(pl.Datetime("ms", "UTC")),
@@ -83,12 +101,12 @@ class Predictor:
         }
         columns |= {f"logit_{name}": logits[:, c] for c, name in enumerate(self.classes)}
         columns |= {f"p_{name}": probabilities[:, c] for c, name in enumerate(self.classes)}
-        return pl.DataFrame(columns)
+        return pl.DataFrame(columns | prices)
 
-    def _logits(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def _outputs(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
         import torch
 
-        from walkforge.models import PackedForward, predict_logits
+        from walkforge.models import PackedForward, predict_outputs
 
         forward = PackedForward.build(
             self.architecture,
@@ -99,7 +117,7 @@ class Predictor:
             clip=CLIP,
             precision=_EXACT,
         )
-        return predict_logits(forward, self.state, [rows])[0]
+        return predict_outputs(forward, self.state, [rows])[0]
 
     def _refuse_other_features(self) -> None:
         expected = self.bundle.description["features"]

@@ -23,6 +23,7 @@ from walkforge.features import CLIP
 from walkforge.models import Architecture
 from walkforge.training import BaselineRows, Member, TrainedMember
 
+from ._forecasting import ForecastReader, baseline_table
 from ._prepare import Part, Prepared
 from ._study import Study
 
@@ -48,13 +49,42 @@ class Watcher(training.Watcher, Protocol):
         ...
 
 
+class Reader(Protocol):
+    """What makes scores of classes out of a member's outputs."""
+
+    def scores(self, outputs: FloatArray, rows: IntArray) -> FloatArray:
+        """Return scores (n, C), not yet calibrated, from outputs (n, K) at the series' rows."""
+        ...
+
+
+class ScoresReader:
+    """Reads a model of classes: its outputs are the scores."""
+
+    def scores(self, outputs: FloatArray, rows: IntArray) -> FloatArray:
+        """Return the outputs."""
+        return outputs
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
     """One trained member with its calibrator."""
 
     part: Part
     trained: TrainedMember
+    reader: Reader
     calibrator: Calibrator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """What learning leaves."""
+
+    members: list[Learned]
+    predictions: pl.DataFrame
+    forecasts: pl.DataFrame | None
+    """Of a forecaster."""
+    facts: dict[str, Any]
+    """For `run.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +95,8 @@ class Learning:
     prepared: Prepared
     watcher: Watcher
 
-    def run(self, checkpoints: Path | None) -> tuple[list[Learned], pl.DataFrame, dict[str, Any]]:
-        """Return the calibrated members, the test predictions, and facts for `run.json`."""
+    def run(self, checkpoints: Path | None) -> Results:
+        """Train all members, calibrate them, and predict their test rows."""
         import torch
 
         device, device_reason = choose_device(self.study.device.device)
@@ -81,17 +111,14 @@ class Learning:
             [member for _, member in members],
             self.study.training,
             window_bars=self.study.features.window_bars,
-            n_classes=len(self.prepared.classes),
             clip=CLIP,
             precision=precision,
             watcher=self.watcher,
             compiled=self.study.device.compile,
             checkpoints=checkpoints,
+            **self._objective(device),
         )
         _refuse_diverged(trained)
-        learned, predictions, gap = self._calibrate_and_predict(
-            [part for part, _ in members], trained, table_NF
-        )
         facts = {
             "device": str(device),
             "device_reason": device_reason,
@@ -99,18 +126,37 @@ class Learning:
             "precision_reason": precision_reason,
             "n_members": len(members),
             "n_parameters": models.Layout.of(self._architecture()).n_parameters,
-            "train": gap,
         }
-        return learned, predictions, facts
+        results = self._calibrate_and_predict([part for part, _ in members], trained, table_NF)
+        return replace(results, facts=facts | results.facts)
+
+    def _objective(self, device: Any) -> dict[str, Any]:
+        """Return what `train_pack` must know of what is learned."""
+        import torch
+
+        if self.prepared.targets is None:
+            return {"n_classes": len(self.prepared.classes)}
+        return {"targets_NT": torch.from_numpy(self.prepared.targets).to(device)}
 
     def _architecture(self) -> Architecture:
         return models.build_architecture(
             self.study.model.name,
             n_features=len(self.prepared.columns),
             window_bars=self.study.features.window_bars,
-            n_classes=len(self.prepared.classes),
+            **self._outputs(),
             **self.study.model.options(),
         )
+
+    def _outputs(self) -> dict[str, Any]:
+        """Return what the architecture must know of its outputs."""
+        if self.study.model.forecasts:
+            return {"horizon_bars": self.study.labels.horizon_bars}
+        return {"n_classes": len(self.prepared.classes)}
+
+    @property
+    def _row(self) -> models.ForecastRow:
+        """Return the order of a forecaster's outputs."""
+        return self._architecture().row  # type: ignore[attr-defined]
 
     def _members(self) -> list[tuple[Part, Member]]:
         return [(part, one) for part in self.prepared.parts for one in self._members_of(part)]
@@ -136,7 +182,7 @@ class Learning:
         parts: Sequence[Part],
         trained: Sequence[TrainedMember],
         table_NF: Any,
-    ) -> tuple[list[Learned], pl.DataFrame, dict[str, float]]:
+    ) -> Results:
         forward = models.PackedForward.build(
             self._architecture(),
             table_NF,
@@ -151,28 +197,53 @@ class Learning:
         states = [one.state for one in trained]
         state = models.stack_states(self._architecture(), states, table_NF.device)
 
-        def logits_at(rows: list[IntArray]) -> list[FloatArray]:
+        def outputs_at(rows: list[IntArray]) -> list[FloatArray]:
             placed = [own + first[part.series] for part, own in zip(parts, rows, strict=True)]
-            return models.predict_logits(forward, state, placed)
+            return models.predict_outputs(forward, state, placed)
 
-        on_calibration = logits_at([part.rows.calibration for part in parts])
-        on_test = logits_at([part.rows.test for part in parts])
+        on_calibration = outputs_at([part.rows.calibration for part in parts])
+        on_test = outputs_at([part.rows.test for part in parts])
         sampled = [_thinned(part.rows.train, _MOST_TRAIN_ROWS_MEASURED) for part in parts]
-        on_train = logits_at(sampled)
-        learned, tables, gaps = [], [], []
+        on_train = outputs_at(sampled)
+        learned, tables, forecasts, gaps = [], [], [], []
         for m, (part, one) in enumerate(zip(parts, trained, strict=True)):
-            calibrator = calibration.fit_calibrator(
-                self.study.judge.calibration,
-                on_calibration[m],
-                part.labels[part.rows.calibration].astype(np.int64),
+            found = self._calibrated(part, one, on_calibration[m])
+            scores = found.reader.scores(on_test[m], part.rows.test)
+            tables.append(
+                self._table(part, one.member.seed, scores, found.calibrator.apply(scores))
             )
-            learned.append(Learned(part, one, calibrator))
-            probabilities = calibrator.apply(on_test[m])
-            tables.append(self._table(part, one.member.seed, on_test[m], probabilities))
-            gaps.append(_scores(calibrator.apply(on_train[m]), part.labels[sampled[m]]))
+            if isinstance(found.reader, ForecastReader):
+                forecasts.append(found.reader.table(on_test[m], part, one.member.seed))
+            scores = found.reader.scores(on_train[m], sampled[m])
+            gaps.append(_scores(found.calibrator.apply(scores), part.labels[sampled[m]]))
+            learned.append(found)
         log_loss, accuracy = np.mean(gaps, axis=0)
-        gap = {"log_loss": float(log_loss), "accuracy": float(accuracy)}
-        return learned, pl.concat(tables), gap
+        facts = {"train": {"log_loss": float(log_loss), "accuracy": float(accuracy)}}
+        return Results(
+            learned, pl.concat(tables), pl.concat(forecasts) if forecasts else None, facts
+        )
+
+    def _calibrated(self, part: Part, one: TrainedMember, outputs: FloatArray) -> Learned:
+        """Return a member with what its outputs (n, K) on the calibration slice teach."""
+        reader = self._reader(part, outputs)
+        calibrator = calibration.fit_calibrator(
+            self.study.judge.calibration,
+            reader.scores(outputs, part.rows.calibration),
+            part.labels[part.rows.calibration].astype(np.int64),
+        )
+        return Learned(part, one, reader, calibrator)
+
+    def _reader(self, part: Part, outputs: FloatArray) -> Reader:
+        if not self.study.model.forecasts:
+            return ScoresReader()
+        return ForecastReader.fit(
+            self._row,
+            outputs,
+            part=part,
+            series=self.prepared.series[part.series],
+            rule=self.study.labels,
+            calibrated=self.study.judge.calibration != "none",
+        )
 
     def _table(
         self, part: Part, seed: int, logits: FloatArray | None, probabilities: FloatArray
@@ -212,6 +283,18 @@ class Learning:
             for (part, name), probabilities in zip(jobs, found, strict=True)
         )
 
+    def baseline_forecasts(self) -> pl.DataFrame:
+        """Return every baseline's forecasts of the test rows, with a column `baseline`."""
+        names = self.study.judge.forecast_baselines
+        jobs = [(part, name) for part in self.prepared.parts for name in names]
+        tables = []
+        for number, (part, name) in enumerate(jobs):
+            self.watcher.item(number, len(jobs), f"{name}, {part.series} fold {part.fold.index}")
+            series = self.prepared.series[part.series]
+            rows = self._baseline_rows(part, part.rows.test)
+            tables.append(baseline_table(name, self._row, part, series, rows))
+        return pl.concat(tables, how="diagonal")
+
     def _baseline(self, part: Part, name: str) -> FloatArray:
         """Return one baseline's probabilities of the test rows, calibrated like the model's."""
         asked = np.concatenate([part.rows.calibration, part.rows.test])
@@ -245,12 +328,16 @@ class Learning:
         return {
             "walkforge": __version__,
             "study": self.study.name,
-            "model": {"name": self.study.model.name, "options": self.study.model.options()},
+            "model": {
+                "name": self.study.model.name,
+                "options": self._outputs() | self.study.model.options(),
+            },
             "features": list(self.prepared.columns),
             "feature_set": self.study.features.set,
             "window_bars": self.study.features.window_bars,
             "scaler": part.scaler.as_dict(),
             "calibrator": one.calibrator.as_dict(),
+            "forecast": self._describe_forecast(one.reader),
             "label": {"kind": self.study.labels.kind, "limits": part.limits.as_dict()},
             "classes": list(self.prepared.classes),
             "symbols": [data.bars.symbol],
@@ -266,6 +353,13 @@ class Learning:
                 utc_text(int(data.bars.timestamp[part.rows.train[-1]])),
             ],
         }
+
+    def _describe_forecast(self, reader: Reader) -> dict[str, Any] | None:
+        """Return what makes prices and classes of a forecaster's outputs."""
+        if not isinstance(reader, ForecastReader):
+            return None
+        volatility_bars = self.study.labels.volatility_bars
+        return {"volatility_bars": volatility_bars, "classes": reader.classes.as_dict()}
 
 
 def _refuse_diverged(trained: Sequence[TrainedMember]) -> None:

@@ -5,7 +5,7 @@ symbol and fold.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from walkforge.base import (
 )
 from walkforge.features import FeatureTable, Scaler
 from walkforge.folds import Fold, FoldRows
-from walkforge.labels import Limits, Outcomes
+from walkforge.labels import Limits, Outcomes, Targets
 from walkforge.market import Bars, Instrument
 
 from ._bars import instrument_before
@@ -48,6 +48,8 @@ class Series:
     values: np.ndarray
     """A view into the table of all series."""
     outcomes: Outcomes
+    targets: Targets | None
+    """What a forecaster learns; None for a model of classes."""
     usable: BoolArray
     """Rows with a whole window of features and an outcome."""
     dropped: dict[str, int]
@@ -74,6 +76,8 @@ class Prepared:
     classes: tuple[str, ...]
     table: np.ndarray
     """Features float32 (N, F) of all series, one after the other."""
+    targets: np.ndarray | None
+    """What a forecaster learns, float32 (N, T), row by row beside the table."""
     first_row: dict[str, int]
     """Where each series begins in the table."""
     series: dict[str, Series]
@@ -95,6 +99,7 @@ def prepare(
     tables = features.build_all(bars, study.features.set, note=note)
     series = {name: _series(one, tables.by_symbol[name], study) for name, one in bars.items()}
     may_leave_out = study.folds.calendar == "own" and not study.data.symbols
+    targets = _one_table(series)
     parts, left_out = [], {}
     for name, plan in _plans(series, study).items():
         try:
@@ -109,11 +114,26 @@ def prepare(
         tables.columns,
         labels.class_names(study.labels),
         tables.values,
+        targets,
         tables.first_row,
         {name: one for name, one in series.items() if name not in left_out},
         parts,
         left_out,
     )
+
+
+def _one_table(series: dict[str, Series]) -> np.ndarray | None:
+    """Return the targets of all series, one after the other, and let each look into them."""
+    found = {name: one.targets for name, one in series.items() if one.targets is not None}
+    if not found:
+        return None
+    table = np.concatenate([targets.values for targets in found.values()])
+    first = 0
+    for name, targets in found.items():
+        own = table[first : first + len(targets.values)]
+        series[name] = replace(series[name], targets=replace(targets, values=own))
+        first += len(own)
+    return table
 
 
 def _plans(series: Mapping[str, Series], study: Study) -> dict[str, Callable[[], list[Fold]]]:
@@ -176,11 +196,13 @@ def _series(bars: Bars, table: FeatureTable, study: Study) -> Series:
     instrument = instrument_before(bars)
     slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
     outcomes = labels.outcomes(bars, study.labels, slippage_price=slippage_price)
+    targets = labels.forecast_targets(bars, study.labels) if study.model.forecasts else None
+    known = outcomes.valid if targets is None else outcomes.valid & targets.valid
     windows = whole_windows(table.valid, study.features.window_bars)
     dropped = dict(table.dropped)
     dropped["window not complete"] = int((table.valid & ~windows).sum())
-    dropped["outcome not known"] = int((windows & ~outcomes.valid).sum())
-    return Series(bars, instrument, table.values, outcomes, windows & outcomes.valid, dropped)
+    dropped["outcome not known"] = int((windows & ~known).sum())
+    return Series(bars, instrument, table.values, outcomes, targets, windows & known, dropped)
 
 
 def _part(name: str, data: Series, fold: Fold, study: Study) -> Part:

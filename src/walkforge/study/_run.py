@@ -158,15 +158,19 @@ def _learn(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher
             _train(learning, folder)
         if not folder.has("baseline_predictions.parquet"):
             watched.stage("baselines")
+            if study.model.forecasts:
+                folder.write_table("baseline_forecasts.parquet", learning.baseline_forecasts())
             folder.write_table("baseline_predictions.parquet", learning.baselines())
 
 
 def _train(learning: Learning, folder: RunFolder) -> None:
-    learned, predictions, facts = learning.run(folder / CHECKPOINTS)
+    results = learning.run(folder / CHECKPOINTS)
     learning.watcher.doing("writing the bundles")
-    _write_bundles(folder, learning, learned)
-    folder.update_run(**facts)
-    folder.write_table("predictions.parquet", predictions)
+    _write_bundles(folder, learning, results.members)
+    folder.update_run(**results.facts)
+    if results.forecasts is not None:
+        folder.write_table("forecasts.parquet", results.forecasts)
+    folder.write_table("predictions.parquet", results.predictions)
 
 
 def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
@@ -243,6 +247,12 @@ def _measure(study: Study, folder: RunFolder, predictions: pl.DataFrame) -> None
         classes=classes,
         n_resamples=study.judge.n_resamples,
     )
+    if folder.has("forecasts.parquet"):
+        metrics["forecast"] = evaluation.forecast_metrics(
+            folder.read_table("forecasts.parquet"),
+            folder.read_table("baseline_forecasts.parquet"),
+            n_resamples=study.judge.n_resamples,
+        )
     train = folder.read_json("run.json").get("train", {})
     diagnostics = evaluation.diagnostics(
         predictions,

@@ -6,7 +6,7 @@ check. The study room is the only one that knows them all.
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from walkforge.backtest import BacktestSetup
 from walkforge.base import StudyError, parse_utc_ms, timeframe_ms
@@ -87,31 +87,71 @@ class FeatureSection:
             raise StudyError(f"features.window_bars is {self.window_bars}; expected at least 1")
 
 
+_MODEL_OPTIONS = {
+    "mlp": ("widths", "norm", "dropout"),
+    "gru": ("hidden", "layers", "dropout"),
+    "cnn_lstm": ("channels", "kernel_bars", "hidden", "layers", "dropout"),
+    "bilstm": (
+        "encoder",
+        "bidirectional",
+        "decoder",
+        "decoder_hidden",
+        "learned_weights",
+        "dropout",
+    ),
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSection:
     """Which network; a model reads the fields that its line names."""
 
-    name: Literal["mlp", "gru"] = "mlp"
+    name: Literal["mlp", "gru", "cnn_lstm", "bilstm"] = "mlp"
+    """The first three tell classes; `bilstm` forecasts bars, labels.horizon_bars ahead."""
     widths: tuple[int, ...] = (512, 256, 128)
     """mlp."""
     norm: Literal["layer", "batch", "none"] = "layer"
     """mlp; the same layers in training and in prediction."""
+    channels: tuple[int, ...] = (32, 64)
+    """cnn_lstm: of each convolution."""
+    kernel_bars: int = 3
+    """cnn_lstm: an odd number of bars that a convolution sees."""
     hidden: int = 64
-    """gru."""
+    """gru, cnn_lstm."""
     layers: int = 1
-    """gru."""
+    """gru, cnn_lstm."""
+    encoder: tuple[int, ...] = (128, 64, 32)
+    """bilstm: width of each LSTM layer, per direction."""
+    bidirectional: bool = True
+    """bilstm: read the window both ways; all of it is past."""
+    decoder: Literal["lstm", "dense"] = "lstm"
+    """bilstm: how the steps ahead come out of the window's last state."""
+    decoder_hidden: int = 32
+    """bilstm."""
+    learned_weights: bool = False
+    """bilstm: learn how much each head counts, instead of training.heads alone."""
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if min((self.hidden, self.layers, *self.widths)) < 1:
-            raise StudyError("model.widths, model.hidden and model.layers must be at least 1")
+        for name in ("widths", "channels", "encoder"):
+            if not getattr(self, name):
+                raise StudyError(f"model.{name} is empty; expected at least one width")
+        sizes = (self.hidden, self.layers, self.decoder_hidden, self.kernel_bars)
+        if min((*sizes, *self.widths, *self.channels, *self.encoder)) < 1:
+            raise StudyError("every width and count of the model section must be at least 1")
+        if self.kernel_bars % 2 == 0:
+            raise StudyError(f"model.kernel_bars is {self.kernel_bars}; expected an odd number")
         if not 0 <= self.dropout < 1:
             raise StudyError(f"model.dropout is {self.dropout}; expected 0 to below 1")
 
-    def options(self) -> dict[str, object]:
+    @property
+    def forecasts(self) -> bool:
+        """Return whether the model forecasts bars; the others tell classes."""
+        return self.name == "bilstm"
+
+    def options(self) -> dict[str, Any]:
         """Return what the named model is built from."""
-        own = {"mlp": ("widths", "norm", "dropout"), "gru": ("hidden", "layers", "dropout")}
-        return {name: getattr(self, name) for name in own[self.name]}
+        return {name: getattr(self, name) for name in _MODEL_OPTIONS[self.name]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +160,9 @@ class DeviceSection:
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:n."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: bfloat16 on a GPU that has it, else float16 there; float32 on the CPU. Predictions are
+    computed in float32 whatever trained them."""
     compile: bool = False
     """Fuse what lies between matrix products: faster steps after a minute of compiling; the
     results differ in their last digits. Needs a C++ compiler, on a GPU Triton."""
@@ -138,6 +180,10 @@ class JudgeSection:
         "logistic",
         "lightgbm",
     )
+    forecast_baselines: tuple[
+        Literal["persistence", "drift", "historical_volatility", "lightgbm"], ...
+    ] = ("persistence", "drift", "historical_volatility", "lightgbm")
+    """What a forecaster is held against, beside the classes' baselines."""
     profile: Literal["default", "v8"] = "default"
     n_resamples: int = 1000
     """Block-bootstrap resamples behind every interval."""
@@ -148,10 +194,10 @@ class JudgeSection:
     """Least lead of p_up over p_down, or the other way round, for a trade."""
 
     def __post_init__(self) -> None:
-        if not self.baselines or len(set(self.baselines)) < len(self.baselines):
-            raise StudyError(
-                f"judge.baselines is {list(self.baselines)}; expected at least one, each once"
-            )
+        for name in ("baselines", "forecast_baselines"):
+            found = getattr(self, name)
+            if not found or len(set(found)) < len(found):
+                raise StudyError(f"judge.{name} is {list(found)}; expected at least one, each once")
         if self.n_trials < 1:
             raise StudyError(f"judge.n_trials is {self.n_trials}; this one counts, so at least 1")
         if self.n_resamples < 100:
@@ -186,6 +232,11 @@ class Study:
             raise StudyError(f"seeds is {list(self.seeds)}; expected different whole numbers")
         if not all(0 <= seed < 2**31 for seed in self.seeds):
             raise StudyError(f"seeds is {list(self.seeds)}; expected numbers from 0 to 2147483647")
+        if self.labels.kind == "triple_barrier" and self.model.forecasts:
+            raise StudyError(
+                f"labels.kind is triple_barrier, and model.name {self.model.name} forecasts the "
+                "next labels.horizon_bars bars; choose quantile, threshold, volatility or direction"
+            )
         if self.labels.kind == "triple_barrier" and self.labels.bracket != self.backtest.bracket:
             raise StudyError(
                 "labels.bracket and backtest.bracket differ; a triple-barrier label means the "
