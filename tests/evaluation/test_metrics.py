@@ -48,6 +48,33 @@ def test_two_decisions_and_two_seeds_by_hand():
     assert gain["balanced_accuracy"]["value"] == pytest.approx((0.0 + 1.0) / 2)
 
 
+def test_the_ensemble_is_the_mean_of_the_seeds_probabilities():
+    p = np.array([[0.5, 0.5], [0.2, 0.8], [0.9, 0.1], [0.4, 0.6]])
+    model = pl.concat([table_of(p[:2], [0, 1], seed=0), table_of(p[2:], [0, 1], seed=1)])
+    found = metrics(model, None, classes=TWO, n_resamples=0)
+    block = found["ensemble"]["pooled"]
+    assert block["n"] == 2
+    assert block["log_loss"]["value"] == pytest.approx(-np.log([0.7, 0.7]).mean())
+    assert list(found["ensemble"]["by_fold"]) == ["0"]
+    # By convexity no worse than the seeds on average, whatever they say.
+    assert block["log_loss"]["value"] < found["model"]["pooled"]["log_loss"]["value"]
+    shuffled = metrics(model[[3, 0, 2, 1]], None, classes=TWO, n_resamples=0)
+    assert shuffled["ensemble"] == found["ensemble"]
+
+
+def test_one_seed_is_no_ensemble():
+    assert "ensemble" not in metrics(
+        table_of(np.array([SHRUG]), [0]), None, classes=THREE, n_resamples=0
+    )
+
+
+def test_a_decision_that_one_seed_cannot_make_is_left_out_of_the_ensemble():
+    p = np.array([[0.5, 0.5], [np.nan, np.nan], [0.9, 0.1], [0.4, 0.6]])
+    model = pl.concat([table_of(p[:2], [0, 1], seed=0), table_of(p[2:], [0, 1], seed=1)])
+    block = metrics(model, None, classes=TWO, n_resamples=0)["ensemble"]["pooled"]
+    assert (block["n"], block["n_not_finite"]) == (1, 1)
+
+
 def test_the_gain_is_the_difference_of_the_two_blocks_and_its_parts_add_up():
     table = skilled(400)
     rivals = pl.concat(

@@ -9,6 +9,7 @@ from walkforge.base import IntArray, PredictionsError
 
 from ._blocks import BlockPlan
 from ._bootstrap import LEVEL
+from ._ensemble import seeds_together
 from ._improvement import improvement
 from ._measure import block_of_measures, plan_of
 from ._rows import Rows, rows_of
@@ -25,8 +26,8 @@ def metrics(
 ) -> dict[str, Any]:
     """Return everything that `metrics.json` holds.
 
-    `model`: blocks as from `measure`, `pooled`, `by_symbol`, `by_fold`, `by_seed`. `baselines`:
-    the same for every name in the column `baseline`, but for the seeds. `improvement`: per
+    `model`: blocks as from `measure`, `pooled`, `by_symbol`, `by_fold`, `by_seed`. `ensemble`:
+    the same of the mean of all seeds, where there are several. `baselines`: the same for every name in the column `baseline`, but for the seeds. `improvement`: per
     baseline what the model gains over it on the same rows, see `docs/evaluation.md`.
     `bootstrap`: the blocks of time, which are the same for all.
     Raises PredictionsError for an impossible table, EvaluationError where the rows of the model
@@ -47,9 +48,25 @@ def metrics(
         gains[name] = improvement(model, rows, plan, name=name, **drawing)
     return {
         "model": of_model,
+        **_ensemble(model, plan, classes=classes, **drawing),
         "baselines": of_baselines,
         "improvement": gains,
         "bootstrap": plan.as_dict() | {"level": LEVEL, **drawing},
+    }
+
+
+def _ensemble(
+    model: Rows, plan: BlockPlan, *, classes: tuple[str, ...], n_resamples: int, seed: int
+) -> dict[str, Any]:
+    """Return the blocks of all seeds together, under `ensemble`; nothing for a single seed."""
+    if len(np.unique(model.seed)) < 2:
+        return {}
+    rows = seeds_together(model)
+    apart = {"by_symbol": rows.symbol, "by_fold": rows.fold}
+    return {
+        "ensemble": _measures(
+            rows, apart, plan, classes=classes, n_resamples=n_resamples, seed=seed
+        )
     }
 
 

@@ -26,7 +26,8 @@ def baselines(run: Run) -> Section:
             saving_picture(run),
             prose(
                 "Under each value stands its 95 % interval, from a bootstrap of whole stretches "
-                "of time. The best of each row is bold. Every seed of the model adds its rows."
+                "of time. The best of each row is bold. Every seed of the model adds its rows"
+                f"{_seeds_together(run)}."
             ),
             _score_table(run),
         )
@@ -41,23 +42,43 @@ def _shrug(run: Run) -> str:
     return f"; a shrug over {number(len(labels))} classes scores {loss}"
 
 
+def _seeds_together(run: Run) -> str:
+    several = entries(run.metrics, "ensemble", "pooled")
+    return "; all seeds together are the mean of their probabilities" if several else ""
+
+
 def _score_table(run: Run) -> Html:
     rivals = baselines_by_log_loss(run)
-    blocks = [at(run.metrics, "model", "pooled"), *(at(b, "pooled") for b in rivals.values())]
+    together = [at(run.metrics, "ensemble", "pooled")] if "ensemble" in entries(run.metrics) else []
+    blocks = [
+        at(run.metrics, "model", "pooled"),
+        *together,
+        *(at(block, "pooled") for block in rivals.values()),
+    ]
     savings = [at(run.metrics, "improvement", name, "log_loss") for name in rivals]
     saved: list[Child] = [
         "Log loss that the model saves",
         "",
+        *("" for _ in together),
         *(measure_cell(saving, signed=True) for saving in savings),
     ]
     n_rows: list[Child] = ["Rows", *(number(rows_of(block)) for block in blocks)]
     return table(
         label="Scores of the model and of every baseline, pooled over symbols, folds and seeds",
-        head=("", "This model", *(titled(name) for name in rivals)),
+        head=(
+            "",
+            "This model",
+            *("All seeds together" for _ in together),
+            *(titled(name) for name in rivals),
+        ),
         rows=[saved, *(_score_row(score, blocks) for score in SCORES), n_rows],
         strong_column=1,
         origin=source(
-            "metrics.json", "model.pooled", "baselines.*.pooled", "improvement.*.log_loss"
+            "metrics.json",
+            "model.pooled",
+            *("ensemble.pooled" for _ in together),
+            "baselines.*.pooled",
+            "improvement.*.log_loss",
         ),
     )
 
