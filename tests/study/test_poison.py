@@ -11,6 +11,7 @@ from study_runs import small_bars, small_study
 from walkforge import features
 from walkforge.base import parse_utc_ms
 from walkforge.study import Silent
+from walkforge.study._baselining import Baselining
 from walkforge.study._learn import Learning
 from walkforge.study._prepare import prepare
 from walkforge.training import BASELINES
@@ -107,16 +108,16 @@ def test_the_calibrator_learns_nothing_after_calibration(kind):
 def test_run_baselines_learn_nothing_after_validation_and_calibrate_on_calibration():
     study, bars = small_study(), small_bars()
     clean_world = prepare(bars, study)
-    clean = Learning(study, clean_world, Silent())
+    clean = Baselining(study, clean_world, Silent())
     dirty_bars = _poison_after(bars, clean_world, "calibration")
-    dirty = Learning(study, prepare(dirty_bars, study), Silent())
+    dirty = Baselining(study, prepare(dirty_bars, study), Silent())
     for before, after in zip(clean.prepared.parts, dirty.prepared.parts, strict=True):
         if before.fold.index > 0:
             continue
         rows = before.rows.calibration
         for name, baseline in BASELINES.items():
             asked = [
-                baseline(one._baseline_rows(part, rows))
+                baseline(one._rows(part, rows))
                 for one, part in ((clean, before), (dirty, after))
             ]
             np.testing.assert_array_equal(*asked, err_msg=name)

@@ -4,6 +4,8 @@ Nothing here decides whether a number is good: that is the gates' business.
 """
 
 from ._diagnostics import diagnostics
+from ._forecast_ensemble import ensemble_forecast
+from ._forecasts import forecast_metrics
 from ._measure import measure
 from ._metrics import metrics
 from ._paired_test import LABELS_MAY_DIFFER_FRAC, holm, paired_mean, paired_test
@@ -15,6 +17,8 @@ __all__ = [
     "LABELS_MAY_DIFFER_FRAC",
     "classes_of",
     "diagnostics",
+    "ensemble_forecast",
+    "forecast_metrics",
     "holm",
     "measure",
     "metrics",

@@ -12,6 +12,7 @@ from . import _fitting, _limits, _money, _plan, _skill
 from ._alarms import raised_by
 from ._evidence import Evidence, entries
 from ._finding import Finding, Gate, not_measured
+from ._forecast import forecast_gates
 
 
 def no_alarm(evidence: Evidence) -> Finding:
@@ -124,6 +125,7 @@ def judge(
     if chosen.every_baseline:
         further = {f"beats_{name}": name for name in entries(metrics, "baselines")}
         gates |= {gate: _skill.beats(name) for gate, name in further.items() if gate not in gates}
+        gates |= forecast_gates(metrics)
     findings = [gate(evidence).as_dict(name) for name, gate in gates.items()]
     fit = all(finding["passed"] for finding in findings)
     why_not = _why_not_promotable(fit, evidence)

@@ -12,6 +12,7 @@ from ._calibration import calibration
 from ._confusion import confusion
 from ._data import data
 from ._folds import time_slices
+from ._forecasts import forecasts
 from ._frame import framed
 from ._gates import gates
 from ._html import Html, tag
@@ -39,6 +40,7 @@ def page(run: Run) -> str:
     sections = [
         gates(run),
         baselines(run),
+        *forecasts(run),
         calibration(run),
         confusion(run),
         training(run),

@@ -6,7 +6,7 @@ from typing import Any
 from walkforge.base import peak_resident_bytes
 
 from ._folder import RunFolder
-from ._learn import Watcher
+from ._watcher import Watcher
 
 
 class StageClock:

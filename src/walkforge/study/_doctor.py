@@ -31,8 +31,8 @@ from walkforge.base import (
 
 from ._doctor_findings import find_trouble
 from ._doctor_speed import measure_speed
-from ._learn import Watcher
 from ._silent import Silent
+from ._watcher import Watcher
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,8 @@ from walkforge.base import IntArray, choose_precision
 from walkforge.features import CLIP
 from walkforge.market import Bars
 
-from ._learn import Watcher
 from ._silent import Silent
+from ._watcher import Watcher
 
 if TYPE_CHECKING:
     import torch

@@ -24,14 +24,17 @@ from walkforge.base import (
 from walkforge.market import Bars, Instrument
 
 from ._bars import by_series, instrument_before, read_bars
+from ._baselining import Baselining
 from ._clock import StageClock
+from ._describe import describe
 from ._folder import CHECKPOINTS, RunFolder, default_folder, file_name
-from ._learn import Learned, Learning, Watcher
+from ._learn import Learned, Learning
 from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
 from ._silent import Silent
 from ._study import Study
 from ._watchdog import Watchdog
+from ._watcher import Watcher
 
 JUDGED = "judged"
 """`kind` in `run.json` of a folder that holds somebody else's predictions."""
@@ -158,9 +161,10 @@ def _learn(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher
             _train(learning, folder)
         if not folder.has("baseline_predictions.parquet"):
             watched.stage("baselines")
+            beside = Baselining(study, prepared, watched)
             if study.model.forecasts:
-                folder.write_table("baseline_forecasts.parquet", learning.baseline_forecasts())
-            folder.write_table("baseline_predictions.parquet", learning.baselines())
+                folder.write_table("baseline_forecasts.parquet", beside.forecasts())
+            folder.write_table("baseline_predictions.parquet", beside.predictions())
 
 
 def _train(learning: Learning, folder: RunFolder) -> None:
@@ -268,7 +272,8 @@ def _write_bundles(folder: RunFolder, learning: Learning, learned: list[Learned]
     for one in learned:
         member = one.trained.member
         place = f"{file_name(member.symbol)}_fold{member.fold}_seed{member.seed}"
-        registry.write_bundle(folder / "models" / place, learning.describe(one), one.trained.state)
+        described = describe(learning.study, learning.prepared, one)
+        registry.write_bundle(folder / "models" / place, described, one.trained.state)
 
 
 def _threads() -> int:

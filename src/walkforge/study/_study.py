@@ -15,6 +15,8 @@ from walkforge.folds import FoldPlan
 from walkforge.labels import LabelRule
 from walkforge.training import TrainingPlan
 
+from ._tune_section import TuneSection
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimulatedMarket:
@@ -224,6 +226,7 @@ class Study:
     device: DeviceSection = field(default_factory=DeviceSection)
     judge: JudgeSection = field(default_factory=JudgeSection)
     backtest: BacktestSetup = field(default_factory=BacktestSetup)
+    tune: TuneSection = field(default_factory=TuneSection)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]+", self.name):

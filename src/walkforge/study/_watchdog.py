@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ._learn import Watcher
+from ._watcher import Watcher
 
 _LIMIT_S = 30.0
 
