@@ -64,7 +64,7 @@ def test_one_quantile_tells_no_classes():
 
 
 def _drawn(n=4000, wide=1.0, seed=0):
-    """Return quantiles (n, 2, 11) that are `wide` times as far apart as the truth, and the truth."""
+    """Return quantiles (n, 2, 11) that are `wide` times too far apart, and the truth."""
     random = np.random.default_rng(seed)
     middle = random.normal(size=(n, 2, 1))
     scale = np.array([1.0, 2.0])[:, None]

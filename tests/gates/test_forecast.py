@@ -1,4 +1,4 @@
-"""Gates on price forecasts: asked where there are forecasts, passed where they are surely nearer."""
+"""Gates on price forecasts: asked where there are any, passed where they are surely nearer."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,7 @@ def _test(mean, low, high, **more):
 def _verdict(better_than):
     evidence = evidence_of(mildly_skilled())
     evidence["metrics"]["forecast"] = {"better_than": better_than}
-    gates = {gate["name"]: gate for gate in judge(**evidence)["gates"]}
-    return gates
+    return {gate["name"]: gate for gate in judge(**evidence)["gates"]}
 
 
 def test_a_run_without_forecasts_is_asked_no_such_gate():

@@ -27,8 +27,9 @@ def metrics(
     """Return everything that `metrics.json` holds.
 
     `model`: blocks as from `measure`, `pooled`, `by_symbol`, `by_fold`, `by_seed`. `ensemble`:
-    the same of the mean of all seeds, where there are several. `baselines`: the same for every name in the column `baseline`, but for the seeds. `improvement`: per
-    baseline what the model gains over it on the same rows, see `docs/evaluation.md`.
+    the same of the mean of all seeds, where there are several. `baselines`: the same for every
+    name in the column `baseline`, but for the seeds. `improvement`: per baseline what the model
+    gains over it on the same rows, see `docs/evaluation.md`.
     `bootstrap`: the blocks of time, which are the same for all.
     Raises PredictionsError for an impossible table, EvaluationError where the rows of the model
     and of a baseline do not match.

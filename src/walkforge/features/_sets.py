@@ -107,7 +107,7 @@ _GRU = (
     volume.volume_shift(5, 60),
 )
 
-# The open, high and low of a bar against the close before it, and that close against the one before.
+# Open, high and low of a bar against the close before it, and its close likewise.
 _OHLC = (price.gap(), price.high(), price.low(), price.past_return(1))
 
 _ALIGNED = (
