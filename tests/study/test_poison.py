@@ -117,8 +117,7 @@ def test_run_baselines_learn_nothing_after_validation_and_calibrate_on_calibrati
         rows = before.rows.calibration
         for name, baseline in BASELINES.items():
             asked = [
-                baseline(one._rows(part, rows))
-                for one, part in ((clean, before), (dirty, after))
+                baseline(one._rows(part, rows)) for one, part in ((clean, before), (dirty, after))
             ]
             np.testing.assert_array_equal(*asked, err_msg=name)
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from drawn import random_bars
 from study_runs import small_bars, small_study
 from walkforge import runtime, study
 from walkforge.base import FoldError, RunError, StudyError, parse_utc_ms
@@ -175,8 +176,7 @@ def test_a_calibration_slice_too_small_for_its_calibrator_is_refused_before_trai
 
 
 def test_symbols_whose_bundles_would_share_a_name_are_refused(tmp_path):
-    bars = small_bars()
-    twins = {"A/B": bars["AAA"], "A_B": bars["BBB"]}
+    twins = {name: random_bars(2200, symbol=name) for name in ("A/B", "A_B")}
     with pytest.raises(StudyError, match=r"A/B and A_B would share the name 'A_B'"):
         study.run(small_study(), tmp_path / "out", bars=twins)
 

@@ -141,6 +141,9 @@ def test_the_newest_bars_and_the_longest_series_are_taken(tmp_path):
     # All of CCC's bars but the first 50; AAA has 300, BBB more than asked for.
     assert {symbol: len(one) for symbol, one in found.items()} == {"BBB": 350, "CCC": 350}
     assert np.array_equal(found["CCC"].timestamp, bars[2].timestamp[50:])
+    # The longest are those of the whole history, not of what is taken of it.
+    few = small_study(f"data.bars={folder}", "data.most_symbols=2", "data.newest_bars=100")
+    assert list(study.read_bars(few)) == ["BBB", "CCC"]
 
 
 def test_a_symbol_without_one_of_the_timeframes_is_no_part(tmp_path):

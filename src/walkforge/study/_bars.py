@@ -25,7 +25,7 @@ def read_bars(study: Study) -> dict[str, Bars]:
     Raises StudyError, BarsError or UsageError where they are not there.
     """
     data = study.data
-    by_timeframe = {timeframe: _of_timeframe(data, timeframe) for timeframe in data.timeframes}
+    by_timeframe = {timeframe: _from_source(data, timeframe) for timeframe in data.timeframes}
     # Every symbol has all timeframes: a series that is missing would go unnoticed among forty.
     symbols = [
         symbol
@@ -35,8 +35,9 @@ def read_bars(study: Study) -> dict[str, Bars]:
     if not symbols:
         raise BarsError(f"no symbol has bars of {' and '.join(data.timeframes)}; bring others")
     symbols = _most(symbols, by_timeframe[data.timeframe], data.most_symbols)
+    newest = slice(None if data.newest_bars is None else -data.newest_bars, None)
     return {
-        series_name(symbol, timeframe, data): by_timeframe[timeframe][symbol]
+        series_name(symbol, timeframe, data): by_timeframe[timeframe][symbol].take(newest)
         for symbol in symbols
         for timeframe in data.timeframes
     }
@@ -55,14 +56,6 @@ def instrument_before(bars: Bars) -> Instrument:
 def by_series(predictions: pl.DataFrame) -> pl.DataFrame:
     """Return a table whose `symbol` is the name of the series."""
     return predictions.with_columns(evaluation.series_names(predictions).alias("symbol"))
-
-
-def _of_timeframe(data: DataSection, timeframe: str) -> dict[str, Bars]:
-    found = _from_source(data, timeframe)
-    if data.newest_bars is None:
-        return found
-    newest = slice(-data.newest_bars, None)
-    return {symbol: one.take(newest) for symbol, one in found.items()}
 
 
 def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:

@@ -27,7 +27,7 @@ from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes, Targets
 from walkforge.market import Bars, Instrument
 
-from ._bars import instrument_before
+from ._bars import instrument_before, series_name
 from ._folder import file_name
 from ._study import Study
 
@@ -187,6 +187,9 @@ def _refuse_clashes(bars: Mapping[str, Bars], study: Study) -> None:
                 f"{one.name}: the bars are of {one.timeframe}, the study's data.timeframe is "
                 f"{study.data.timeframe}; set it to {one.timeframe} or bring other bars"
             )
+        expected = series_name(one.symbol, one.timeframe, study.data)
+        if name != expected:
+            raise StudyError(f"bars of {one.name} go by {name!r}, expected {expected!r}")
         twins = [other for other in bars if file_name(other) == file_name(name)]
         if len(twins) > 1:
             raise StudyError(f"{' and '.join(twins)} would share the name {file_name(name)!r}")
