@@ -1,10 +1,11 @@
 """Packed training against what a user would otherwise run; needs torch and numpy alone.
 
-    python benchmarks/training.py [--quick] [--device cuda] [--workload mlp small gru gru64]
+    python benchmarks/training.py [--quick] [--device cuda] [--workload mlp gru bilstm cnn_lstm ...]
 
 For every workload and number of members, rows per second of one packed program, and of
  - the loader: one model after the other, `TensorDataset` and `DataLoader`;
  - the loop: the same with the data on the device, shuffled by index;
+ - processes: the loader in as many processes at once as there are cores, one thread each;
  - `torch.vmap`: per-member gradients over stacked parameters, one optimiser for all.
 
 All draw new batches every epoch, clip gradients per model and step with AdamW, in the same
@@ -13,7 +14,7 @@ medians. One model after the other does not become faster with more models, so i
 a round. The share of the roof is the arithmetic done per second over that of a large matrix product
 in the same rounds.
 
-Shapes: M members, B rows in a batch, T bars in the window, F features
+Shapes: M members, B rows in a batch, T bars in the window, F features, K outputs, Y true numbers
 """
 
 import argparse
@@ -21,6 +22,8 @@ import ctypes
 import gc
 import itertools
 import math
+import multiprocessing
+import os
 import statistics
 import sys
 import time
@@ -39,15 +42,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # runs wit
 
 from _side_by_side import hardware
 
-from walkforge.base import Precision, choose_device, choose_precision, give_back_freed
-from walkforge.models import Architecture, Gru, Mlp
-from walkforge.training import Member, TrainingPlan, train_pack
+from walkforge.base import (
+    Precision,
+    choose_device,
+    choose_precision,
+    give_back_freed,
+    peak_resident_bytes,
+)
+from walkforge.models import Architecture, Bilstm, CnnLstm, Gru, Mlp
+from walkforge.training import HeadWeights, Member, TrainingPlan, forecast_losses, train_pack
 
 MEMBERS = (1, 3, 10, 45, 120)
+MEMBERS_OF_FORTY = (1, 10, 40, 120)
 _N_CLASSES, _CLIP = 3, 10.0
 _LEAST_BATCHES = 12
-# Per-member gradients of GRUs of more members than this take more than 20 GiB.
-_MOST_VMAPPED_GRUS = 45
+# Per-member gradients of recurrent networks take so many GiB that more members than these do not
+# fit beside the rest.
+_MOST_VMAPPED = {"Gru": 45, "CnnLstm": 10, "Bilstm": 10}
 _PLAN = {"learning_rate": 1e-3, "weight_decay": 1e-4, "clip_norm": 1.0}
 
 
@@ -60,6 +71,25 @@ class Workload:
     batch_size: int
     multiplications: int
     """Per row, forwards and backwards, without the gradient of the input."""
+    members: tuple[int, ...] = MEMBERS
+    epoch_rows: int = 0
+    """Rows of all members in one epoch of the preset that it is taken from; 0 for none."""
+
+    @property
+    def n_truth(self) -> int:
+        """Return how many numbers of a row come true: its class, or a forecaster's targets."""
+        row = getattr(self.architecture, "row", None)
+        return 1 if row is None else 6 * row.horizon_bars + 1
+
+    def loss(self, outputs_BK: Tensor, truth_BY: Tensor) -> Tensor:
+        """Return the mean loss of a batch, the same that the packed program takes."""
+        row = getattr(self.architecture, "row", None)
+        if row is None:
+            return nn.functional.cross_entropy(outputs_BK, truth_BY[:, 0].long())
+        levels = torch.tensor(row.levels, device=outputs_BK.device)
+        weights = torch.tensor(HeadWeights().in_order, device=outputs_BK.device)
+        losses_B4 = forecast_losses(row, outputs_BK.float(), truth_BY, levels_Q=levels)
+        return (losses_B4 * weights).sum(-1).mean()
 
 
 def _mlp(widths: tuple[int, ...]) -> Workload:
@@ -80,11 +110,55 @@ def _gru(batch_size: int) -> Workload:
     )
 
 
+def _lstm(bars: int, inputs: int, hidden: int, *, directions: int = 1, first: bool = False) -> int:
+    """Return the multiplications of one layer; the first needs no gradient of its input."""
+    of_inputs = (2 if first else 3) * inputs * 4 * hidden
+    return bars * directions * (of_inputs + 3 * hidden * 4 * hidden)
+
+
+def _bilstm() -> Workload:
+    bars, features, encoder, decoder, steps = 60, 12, (128, 64, 32), 32, 5
+    inputs = (features, *(2 * width for width in encoder))
+    found = sum(
+        _lstm(bars, i, h, directions=2, first=i == features)
+        for i, h in zip(inputs[:-1], encoder, strict=True)
+    )
+    found += _lstm(steps, inputs[-1], decoder) + 3 * (steps * decoder * 17 + inputs[-1])
+    architecture = Bilstm(
+        n_features=features,
+        window_bars=bars,
+        horizon_bars=steps,
+        encoder=encoder,
+        decoder_hidden=decoder,
+        dropout=0.3,
+    )
+    words = "BiLSTM 128-64-32, 60 bars, batch 16"
+    return Workload(words, architecture, 16, found, MEMBERS_OF_FORTY, epoch_rows=40 * 5350)
+
+
+def _cnn_lstm() -> Workload:
+    bars, features, channels, hidden = 32, 14, (32, 64), 64
+    found = bars * 3 * (2 * features * channels[0] + 3 * channels[0] * channels[1])
+    found += _lstm(bars, channels[1], hidden) + 3 * hidden * _N_CLASSES
+    architecture = CnnLstm(
+        n_features=features,
+        window_bars=bars,
+        n_classes=_N_CLASSES,
+        channels=channels,
+        hidden=hidden,
+        dropout=0.2,
+    )
+    words = "CNN-LSTM 32-64, 64, 32 bars, batch 64"
+    return Workload(words, architecture, 64, found, MEMBERS_OF_FORTY, epoch_rows=32 * 27_000)
+
+
 WORKLOADS = {
     "mlp": _mlp((512, 256, 128)),
     "small": _mlp((64, 32, 16)),
     "gru": _gru(512),
     "gru64": _gru(64),
+    "bilstm": _bilstm(),
+    "cnn_lstm": _cnn_lstm(),
 }
 
 
@@ -107,7 +181,12 @@ class Bench:
         self.labels = random.integers(0, _N_CLASSES, len(table)).astype(np.int8)
         self.rows = np.arange(bars, bars + self.n_rows)
         self.x = self.table.unfold(0, bars, 1)[1 : self.n_rows + 1].transpose(1, 2).contiguous()
-        self.y = torch.from_numpy(self.labels[self.rows]).long()
+        drawn = random.normal(size=(len(table), self.workload.n_truth)).astype(np.float32)
+        self.targets = torch.from_numpy(np.abs(drawn) if drawn.shape[1] > 1 else drawn)
+        self.forecasts = drawn.shape[1] > 1
+        if not self.forecasts:
+            self.targets[:, 0] = torch.from_numpy(self.labels)
+        self.y = self.targets[self.rows]
 
     def packed(self, n_members: int, expected_rows_per_s: float) -> float:
         """Return rows/s of the packed program, from its second epoch on."""
@@ -128,10 +207,14 @@ class Bench:
                 **_PLAN,
             ),
             window_bars=self.workload.architecture.window_bars,
-            n_classes=_N_CLASSES,
             clip=_CLIP,
             precision=self.precision,
             watcher=speeds,
+            **(
+                {"targets_NT": self.targets.to(self.device)}
+                if self.forecasts
+                else {"n_classes": _N_CLASSES}
+            ),
         )
         return statistics.median(speeds.rows_per_s[1:])
 
@@ -171,8 +254,8 @@ class Bench:
             x, y = (t.to(self.device, non_blocking=True) for t in next(source))
             optimizer.zero_grad()
             with self._autocast():
-                loss = nn.functional.cross_entropy(network(x.clamp(-_CLIP, _CLIP)), y)
-            loss.backward()
+                outputs = network(x.clamp(-_CLIP, _CLIP))
+            self.workload.loss(outputs, y).backward()
             nn.utils.clip_grad_norm_(network.parameters(), _PLAN["clip_norm"])
             optimizer.step()
             return len(y)
@@ -181,10 +264,9 @@ class Bench:
 
     def vmapped(self, n_members: int) -> float:
         """Return rows/s of `torch.vmap` over stacked parameters, NaN where it cannot be had."""
-        if isinstance(self.workload.architecture, Gru) and (
-            n_members > _MOST_VMAPPED_GRUS or self.device.type == "cuda"
-        ):
-            return math.nan  # on CUDA PyTorch has no vmap of its GRU
+        most = _MOST_VMAPPED.get(type(self.workload.architecture).__name__)
+        if most is not None and (n_members > most or self.device.type == "cuda"):
+            return math.nan  # on CUDA PyTorch has no vmap of its recurrent layers
         networks = [self.workload.architecture.twin().to(self.device) for _ in range(n_members)]
         parameters, buffers = stack_module_state(networks)
         optimizer = torch.optim.AdamW(
@@ -194,10 +276,10 @@ class Bench:
         x, y = self.x.to(self.device), self.y.to(self.device)
 
         def loss(own: dict, rest: dict, x_BTF: Tensor, y_B: Tensor) -> Tensor:
-            logits = functional_call(skeleton, (own, rest), (x_BTF.clamp(-_CLIP, _CLIP),))
-            return nn.functional.cross_entropy(logits, y_B)
+            outputs = functional_call(skeleton, (own, rest), (x_BTF.clamp(-_CLIP, _CLIP),))
+            return self.workload.loss(outputs, y_B)
 
-        gradients_of = vmap(grad(loss))
+        gradients_of = vmap(grad(loss), randomness="different")
         batch_size = self.workload.batch_size
 
         def step() -> int:
@@ -213,6 +295,16 @@ class Bench:
             return n_members * batch_size
 
         return self._speed(step)
+
+    def processes(self) -> float:
+        """Return rows/s of the loader in one process per core, all at work at the same time."""
+        n_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        name = next(key for key, one in WORKLOADS.items() if one is self.workload)
+        context = multiprocessing.get_context("spawn")
+        ready = context.Barrier(n_processes)
+        with context.Pool(n_processes, initializer=_wait_for_all, initargs=(ready,)) as pool:
+            jobs = [(name, str(self.device), self.precision, 3 * self.seconds)] * n_processes
+            return sum(pool.starmap(_loader_alone, jobs, chunksize=1))
 
     def roof(self) -> float:
         """Return multiplications per second of a large matrix product."""
@@ -256,6 +348,22 @@ class Bench:
             torch.cuda.synchronize()
 
 
+_READY = None
+
+
+def _wait_for_all(ready) -> None:
+    global _READY
+    _READY = ready
+
+
+def _loader_alone(name: str, device: str, precision: Precision, seconds: float) -> float:
+    """Return rows/s of the loader in this process, begun when all processes are ready."""
+    torch.set_num_threads(1)
+    bench = Bench(WORKLOADS[name], torch.device(device), precision, seconds)
+    _READY.wait()
+    return bench.loader()
+
+
 class _Speeds:
     """A watcher that keeps each epoch's rows/s."""
 
@@ -281,6 +389,7 @@ def measure(bench: Bench, members: list[int], rounds: int) -> dict[str, float]:
             "roof": bench.roof,
             "loader": bench.loader,
             "loop": bench.loop,
+            "processes": bench.processes,
         }
         for m in members:
             rivals[f"packed {m}"] = lambda m=m: bench.packed(m, guess)
@@ -313,9 +422,11 @@ def lines(workload: Workload, speed: dict[str, float], members: list[int]) -> li
         share = packed * workload.multiplications / speed["roof"]
         over_vmap = packed / speed[f"vmap {m}"]
         words = "-" if math.isnan(over_vmap) else f"{over_vmap:.2f}"
+        epoch = f"{workload.epoch_rows / packed:,.0f}" if workload.epoch_rows else "-"
         rows.append(
             f"| {workload.words} | {m} | {packed:,.0f} | {packed / speed['loader']:.2f} "
-            f"| {packed / speed['loop']:.2f} | {words} | {share:.0%} |"
+            f"| {packed / speed['loop']:.2f} | {packed / speed['processes']:.2f} | {words} "
+            f"| {share:.0%} | {epoch} |"
         )
     return rows
 
@@ -326,25 +437,36 @@ def main() -> None:
     device, _ = choose_device(options.device)
     precision, _ = choose_precision(options.precision, device)
     torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
-    members = [1, 10] if options.quick else list(MEMBERS)
     rounds, seconds = (1, 0.3) if options.quick else (options.rounds, 1.0)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else hardware()
     print(
         f"{where}; torch {torch.__version__}, {torch.get_num_threads()} threads, {precision.name}; "
         f"median of {rounds} rounds in turns\n"
     )
-    print("| workload | members | packed rows/s | x loader | x loop | x vmap | share of the roof |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| workload | members | packed rows/s | x loader | x loop | x processes | x vmap "
+        "| share of the roof | seconds per epoch of the preset |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     notes = []
     for name in options.workload:
         workload = WORKLOADS[name]
+        members = [1, 10] if options.quick else list(options.members or workload.members)
         speed = measure(Bench(workload, device, precision, seconds), members, rounds)
         print("\n".join(lines(workload, speed, members)), flush=True)
         notes.append(
-            f"{workload.words}: loader {speed['loader']:,.0f} rows/s, loop {speed['loop']:,.0f}; "
-            f"matrix product {2 * speed['roof'] / 1e9:,.0f} GFLOP/s"
+            f"{workload.words}: loader {speed['loader']:,.0f} rows/s, loop {speed['loop']:,.0f}, "
+            f"processes {speed['processes']:,.0f}; matrix product "
+            f"{2 * speed['roof'] / 1e9:,.0f} GFLOP/s; peak memory so far "
+            f"{_peak_gib(device):.1f} GiB"
         )
     print("\n" + "\n".join(notes))
+
+
+def _peak_gib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return (peak_resident_bytes() or 0) / 2**30
 
 
 def _arguments() -> argparse.Namespace:
@@ -355,6 +477,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--members", type=int, nargs="+", help="instead of the workload's own")
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     return parser.parse_args()
 

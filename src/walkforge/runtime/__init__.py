@@ -1,5 +1,6 @@
-"""A bundle and bars to probabilities. This room knows no outcome."""
+"""A bundle and bars to probabilities, here or in an exported file. This room knows no outcome."""
 
+from ._export import compare_onnx, export_onnx
 from ._predict import Predictor, predict
 
-__all__ = ["Predictor", "predict"]
+__all__ = ["Predictor", "compare_onnx", "export_onnx", "predict"]

@@ -1,6 +1,6 @@
 """A forecaster's outputs to scores of classes and to columns of prices.
 
-Shapes: n rows, K numbers of a forecast row
+Shapes: N bars, n rows, K numbers of a forecast row
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from walkforge.base import FloatArray, IntArray
+import numpy as np
+
+from walkforge.base import BoolArray, FloatArray, IntArray
 from walkforge.calibration import ForecastClasses
 from walkforge.market import Bars, past_volatility
 
@@ -32,6 +34,18 @@ class ForecastReader:
         quantiles = self.row.split(outputs)["quantiles"]
         return self.classes.scores(quantiles, self._sigma(bars, rows))
 
+    @property
+    def names(self) -> list[str]:
+        """Return the columns of prices in order: step by step, and last the volatility."""
+        quantiles = [f"q_{round(100 * level):02d}" for level in self.row.levels]
+        steps = range(1, self.row.horizon_bars + 1)
+        kinds = (*_BAR, *_BAND, *quantiles)
+        return [*(f"{kind}_{step}" for step in steps for kind in kinds), "volatility"]
+
+    def has_volatility(self, bars: Bars) -> BoolArray:
+        """Tell which bars (N,) have a past volatility, which is the unit of every forecast."""
+        return np.isfinite(past_volatility(bars, self.volatility_bars))
+
     def price_columns(
         self, outputs: FloatArray, bars: Bars, rows: IntArray
     ) -> dict[str, FloatArray]:
@@ -45,17 +59,9 @@ class ForecastReader:
             last_close=bars.close[rows],
             sigma=self._sigma(bars, rows),
         )
-        names = [f"q_{round(100 * level):02d}" for level in self.row.levels]
-        columns: dict[str, FloatArray] = {}
-        for step in range(self.row.horizon_bars):
-            for kinds, values in (
-                (_BAR, prices.bars),
-                (_BAND, prices.bands),
-                (names, prices.quantiles),
-            ):
-                columns |= {
-                    f"{kind}_{step + 1}": values[:, step, k] for k, kind in enumerate(kinds)
-                }
+        kinds = (prices.bars, prices.bands, prices.quantiles)
+        by_step = np.concatenate(kinds, axis=2).reshape(len(rows), -1)
+        columns = dict(zip(self.names, by_step.T, strict=False))
         return columns | {"volatility": prices.volatility}
 
     def _sigma(self, bars: Bars, rows: IntArray) -> FloatArray:

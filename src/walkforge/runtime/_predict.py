@@ -1,4 +1,4 @@
-"""The same features, scaler, network and calibrator as in the run that made the bundle."""
+"""The same features, scalers, models and calibrators as in the run that made the bundle."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from walkforge.base import BundleError, FeatureError, Precision, whole_windows
-from walkforge.calibration import ForecastClasses, calibrator_from_dict
-from walkforge.features import CLIP, Scaler, build, feature_set
+from walkforge.base import BundleError, FeatureError, IntArray
+from walkforge.features import FeatureTable, build
 from walkforge.market import Bars
 from walkforge.registry import Bundle, read_bundle
 
-from ._forecast import ForecastReader
+from ._ensemble import refuse_other_prices, together
+from ._model import Answer, Model
+from ._network import NetworkModel
+from ._trees import TreesModel
 
 if TYPE_CHECKING:
     import polars as pl
-
-_EXACT = Precision("float32", autocast=False, tf32=False)
 
 
 def predict(bundle: Path, bars: Bars, *, last: int | None = None) -> pl.DataFrame:
@@ -27,51 +27,29 @@ def predict(bundle: Path, bars: Bars, *, last: int | None = None) -> pl.DataFram
 
     A forecaster adds its prices: for every bar ahead `open_1, high_1, low_1, close_1`, the
     Bollinger band, quantiles of the close such as `q_05_1`, and the horizon's `volatility`.
-    `last` asks for the newest so many bars only. Raises BundleError for a bundle that is damaged
-    or was made for another symbol or timeframe.
+    An ensemble tells the mean of its models' probabilities by their weights and the median of
+    their prices, of the bars that all of them can predict; its logits are the logarithm of the
+    mean. `last` asks for the newest so many bars only. Raises BundleError for a bundle that is
+    damaged or was made for another symbol or timeframe.
     """
     return Predictor(read_bundle(bundle)).predict(bars, last=last)
-
-
-def _forecast_reader(architecture: Any, described: dict[str, Any]) -> ForecastReader | None:
-    if described.get("forecast") is None:
-        return None
-    plain = described["forecast"]
-    classes = ForecastClasses.from_dict(plain["classes"])
-    return ForecastReader(architecture.row, classes, int(plain["volatility_bars"]))
 
 
 class Predictor:
     """A bundle that is ready to predict; loading happens once."""
 
     def __init__(self, bundle: Bundle) -> None:
-        import torch
-
-        from walkforge.models import build_architecture, stack_states
-
-        described = bundle.description
         self.bundle = bundle
-        self.classes: list[str] = described["classes"]
-        self.window_bars: int = described["window_bars"]
-        self.scaler = Scaler.from_dict(described["scaler"])
-        self.calibrator = calibrator_from_dict(described["calibrator"])
-        self._refuse_other_features()
-        self.architecture = build_architecture(
-            described["model"]["name"],
-            n_features=len(described["features"]),
-            window_bars=self.window_bars,
-            **described["model"]["options"],
-        )
-        self.state = stack_states(self.architecture, [bundle.weights], torch.device("cpu"))
-        self.forecast_reader = _forecast_reader(self.architecture, described)
+        self.classes: list[str] = bundle.description["classes"]
+        members = bundle.members or ((1.0, bundle),)
+        self.weights = np.array([weight for weight, _ in members])
+        self.models = [_model_of(member) for _, member in members]
+        refuse_other_prices(self.models)
 
     @property
     def look_back_bars(self) -> int:
         """Return how many bars the newest prediction needs, its own bar included."""
-        features = feature_set(self.bundle.description["feature_set"])
-        needed = features.look_back_bars + self.window_bars
-        reader = self.forecast_reader
-        return needed if reader is None else max(needed, reader.volatility_bars + 1)
+        return max(model.look_back_bars for model in self.models)
 
     def predict(self, bars: Bars, *, last: int | None = None) -> pl.DataFrame:
         """Return one row per bar that has features; see `predict`."""
@@ -82,54 +60,36 @@ class Predictor:
         bars = dataclasses.replace(bars, calendar=self.bundle.description["calendar"])
         if last is not None:
             bars = bars.take(slice(max(0, len(bars) - self.look_back_bars - last + 1), len(bars)))
-        table = build(bars, self.bundle.description["feature_set"])
-        rows = np.flatnonzero(whole_windows(table.valid, self.window_bars))
+        tables = self._tables(bars)
+        rows = self._rows(tables, bars)
         rows = rows if last is None else rows[rows >= len(bars) - last]
         if len(rows) == 0:
             raise FeatureError(
                 f"{bars.name}: {len(bars)} bars give no row with features; the newest prediction "
                 f"needs {self.look_back_bars} bars without a hole"
             )
-        outputs = self._outputs(table.values, rows)
-        reader = self.forecast_reader
-        prices = {} if reader is None else reader.price_columns(outputs, bars, rows)
-        logits = outputs if reader is None else reader.scores(outputs, bars, rows)
-        probabilities = self.calibrator.apply(logits)
+        answer = self._answer(tables, bars, rows)
         columns: dict[str, Any] = {
             "timestamp": pl.Series(bars.timestamp[rows]).cast(pl.Datetime("ms", "UTC")),
             "symbol": [bars.symbol] * len(rows),
         }
-        columns |= {f"logit_{name}": logits[:, c] for c, name in enumerate(self.classes)}
-        columns |= {f"p_{name}": probabilities[:, c] for c, name in enumerate(self.classes)}
-        return pl.DataFrame(columns | prices)
+        for kind, values in (("logit", answer.logits), ("p", answer.probabilities)):
+            columns |= {f"{kind}_{name}": values[:, c] for c, name in enumerate(self.classes)}
+        return pl.DataFrame(columns | answer.prices)
 
-    def _outputs(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        import torch
+    def _tables(self, bars: Bars) -> dict[str, FeatureTable]:
+        """Return the features of every set that a model sees, each built once."""
+        names = dict.fromkeys(_set_of(model) for model in self.models)
+        return {name: build(bars, name) for name in names}
 
-        from walkforge.models import PackedForward, predict_outputs
+    def _rows(self, tables: dict[str, FeatureTable], bars: Bars) -> IntArray:
+        """Return the bars (n,) that all models can predict."""
+        known = [model.can_predict(tables[_set_of(model)], bars) for model in self.models]
+        return np.flatnonzero(np.logical_and.reduce(known))
 
-        forward = PackedForward.build(
-            self.architecture,
-            torch.from_numpy(values),
-            window_bars=self.window_bars,
-            centers=[self.scaler.center_],
-            scales=[self.scaler.scale_],
-            clip=CLIP,
-            precision=_EXACT,
-        )
-        return predict_outputs(forward, self.state, [rows])[0]
-
-    def _refuse_other_features(self) -> None:
-        expected = self.bundle.description["features"]
-        found = [
-            column.name for column in feature_set(self.bundle.description["feature_set"]).columns
-        ]
-        if expected != found:
-            raise BundleError(
-                f"{self.bundle.folder}: was trained on {len(expected)} features "
-                f"({', '.join(expected)}), this version of the set "
-                f"{self.bundle.description['feature_set']!r} has {len(found)} ({', '.join(found)})"
-            )
+    def _answer(self, tables: dict[str, FeatureTable], bars: Bars, rows: IntArray) -> Answer:
+        answers = [model.answer(tables[_set_of(model)].values, bars, rows) for model in self.models]
+        return together(answers, self.weights) if self.bundle.members else answers[0]
 
     def _refuse_other_bars(self, bars: Bars) -> None:
         described = self.bundle.description
@@ -138,3 +98,11 @@ class Predictor:
                 f"{self.bundle.folder}: was trained on {', '.join(described['symbols'])} "
                 f"{described['timeframe']}, but the bars are {bars.symbol} {bars.timeframe}"
             )
+
+
+def _model_of(bundle: Bundle) -> Model:
+    return TreesModel(bundle) if bundle.trees else NetworkModel(bundle)
+
+
+def _set_of(model: Model) -> str:
+    return str(model.bundle.description["feature_set"])

@@ -1,0 +1,77 @@
+"""What every model of a bundle offers, be it a network or trees.
+
+Shapes: N bars, n rows asked, F features, C classes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from walkforge.base import BoolArray, BundleError, FloatArray, IntArray, whole_windows
+from walkforge.features import FeatureTable, feature_set
+from walkforge.market import Bars
+from walkforge.registry import Bundle
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a model says of some rows."""
+
+    logits: FloatArray
+    """Scores before calibration (n, C); of an ensemble the logarithm of its probabilities."""
+    probabilities: FloatArray
+    """Calibrated (n, C)."""
+    prices: dict[str, FloatArray] = field(default_factory=dict)
+    """Of a forecaster: a column (n,) per price and step ahead."""
+
+
+class Model(Protocol):
+    """One trained model with its scaler and calibrator."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """Return where it was read from."""
+        ...
+
+    @property
+    def look_back_bars(self) -> int:
+        """Return how many bars the newest prediction needs, its own bar included."""
+        ...
+
+    @property
+    def price_names(self) -> list[str]:
+        """Return the columns of prices that it forecasts, in order."""
+        ...
+
+    def can_predict(self, table: FeatureTable, bars: Bars) -> BoolArray:
+        """Tell of which bars (N,) it has all that a prediction needs."""
+        ...
+
+    def answer(self, values: np.ndarray, bars: Bars, rows: IntArray) -> Answer:
+        """Return what it says of rows (n,) of the features (N, F) of bars."""
+        ...
+
+
+def rows_with_windows(table: FeatureTable, bundle: Bundle) -> BoolArray:
+    """Tell of which bars (N,) a bundle's whole window has features."""
+    return whole_windows(table.valid, bundle.description["window_bars"])
+
+
+def look_back_of(bundle: Bundle) -> int:
+    """Return how many bars a bundle's newest window of features needs."""
+    described = bundle.description
+    return feature_set(described["feature_set"]).look_back_bars + int(described["window_bars"])
+
+
+def refuse_other_features(bundle: Bundle) -> None:
+    """Raise BundleError where the feature set's columns are no longer those of the training."""
+    expected, name = bundle.description["features"], bundle.description["feature_set"]
+    found = [column.name for column in feature_set(name).columns]
+    if expected != found:
+        raise BundleError(
+            f"{bundle.folder}: was trained on {len(expected)} features ({', '.join(expected)}), "
+            f"this version of the set {name!r} has {len(found)} ({', '.join(found)})"
+        )
