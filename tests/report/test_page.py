@@ -141,6 +141,38 @@ def test_the_scores_beside_the_baselines_are_those_of_the_metrics(
     assert row.numbers == expected
 
 
+def test_the_confusion_of_every_symbol_stands_below_the_pooled_one(
+    root: Node, finished_run: Path
+) -> None:
+    by_symbol = read_json(finished_run / "metrics.json")["model"]["by_symbol"]
+    section = root.by_id("confusion")
+    grid = list(section.all("table"))[-1]
+    heads = [cell.text for cell in grid.all("th") if cell.attributes.get("scope") == "col"]
+    assert heads[:4] == ["Symbol", "down as down", "down as hold", "down as up"]
+    rows = {
+        cells[0].text: [cell.text for cell in cells[1:]]
+        for row in list(grid.all("tr"))[1:]
+        if (cells := [node for node in row.everything() if node.tag in ("th", "td")])
+    }
+    assert list(rows) == list(by_symbol)
+    for symbol, shown in rows.items():
+        counts = np.array(by_symbol[symbol]["confusion_matrix"]["counts"])
+        expected = 100 * counts / counts.sum(axis=1, keepdims=True)
+        found = [float(text.rstrip(" %")) for text in shown[:9]]
+        np.testing.assert_allclose(found, expected.ravel(), atol=0.06)
+
+
+def test_classes_that_mean_trades_go_by_the_names_of_trades(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    study = folder / "study.yaml"
+    study.write_text(study.read_text().replace("kind: quantile", "kind: triple_barrier"))
+    write_report(folder)
+    section = read_page(folder / "report.html").by_id("confusion")
+    matrix = next(section.all("table", "matrix"))
+    names = [cell.text for cell in matrix.all("th") if cell.attributes.get("scope") == "row"]
+    assert names == ["SHORT (down)", "NO_TRADE (hold)", "LONG (up)"]
+
+
 def test_a_name_from_a_file_never_becomes_a_tag(tmp_path: Path) -> None:
     evil = "<script>alert('x')</script><b>&amp;"
     folder = make_run(tmp_path / "evil", symbols=(evil, "SAFE"), alarms=(evil,))

@@ -7,11 +7,14 @@ from typing import Any
 from ._blocks import Section, absent, beside, heading, join, prose, source, table
 from ._html import Html, tag
 from ._run import Run, at, entries
-from ._words import exact, is_number, number, percent
+from ._words import NOTHING, exact, is_number, number, percent
+
+_TRADES = {"down": "SHORT", "hold": "NO_TRADE", "up": "LONG"}
+"""What a class is called where it means the trade that would have won."""
 
 
 def confusion(run: Run) -> Section:
-    """Return the confusion matrix, pooled: counts, and each row's shares."""
+    """Return the confusion matrix: counts and each row's shares, pooled and symbol by symbol."""
     matrix = at(run.metrics, "model", "pooled", "confusion_matrix")
     labels, counts = at(matrix, "labels"), at(matrix, "counts")
     if not _is_square(labels, counts):
@@ -23,9 +26,48 @@ def confusion(run: Run) -> Section:
                 "100 %. Good is a dark diagonal. A single dark column is a model that says one "
                 "thing whatever happens."
             ),
-            beside(_matrix(labels, counts), _class_shares(run)),
+            beside(_matrix(_titles(run, labels), counts), _class_shares(run)),
+            _by_symbol(run, labels),
         )
     return Section("confusion", "Confusion", body)
+
+
+def _titles(run: Run, labels: list[Any]) -> list[str]:
+    """Return the classes' names; where a class is a trade, what traders call it beside."""
+    trades = at(run.study, "labels", "kind") == "triple_barrier"
+    return [f"{_TRADES[name]} ({name})" if trades and name in _TRADES else name for name in labels]
+
+
+def _by_symbol(run: Run, labels: list[Any]) -> Html | None:
+    """Return each row's shares for every symbol, in the order of the pooled matrix."""
+    found = {
+        name: at(block, "confusion_matrix", "counts")
+        for name, block in entries(run.metrics, "model", "by_symbol").items()
+    }
+    squares = {name: counts for name, counts in found.items() if _is_square(labels, counts)}
+    if len(squares) < 2:
+        return None
+    heads = [f"{came} as {said}" for came in labels for said in labels]
+    return join(
+        heading("Symbol by symbol"),
+        table(
+            label="Shares of what the model said, of every class that came, for every symbol",
+            head=("Symbol", *heads, "Rows"),
+            rows=[
+                [
+                    name,
+                    *(
+                        percent(n / sum(row)) if sum(row) else NOTHING
+                        for row in counts
+                        for n in row
+                    ),
+                    number(sum(map(sum, counts))),
+                ]
+                for name, counts in squares.items()
+            ],
+            origin=source("metrics.json", "model.by_symbol.*.confusion_matrix"),
+        ),
+    )
 
 
 def _is_square(labels: Any, counts: Any) -> bool:
