@@ -97,7 +97,7 @@ def test_a_class_that_training_never_met_gets_a_small_probability(name):
 def test_inputs_made_in_chunks_are_those_made_at_once(monkeypatch):
     rows = _rows(window_bars=6, scale=lambda table: table / np.float32(1.7))
     at_once = rows.inputs(rows.train)
-    monkeypatch.setattr("walkforge.training._baselines._CHUNK_ROWS", 7)
+    monkeypatch.setattr("walkforge.models._boosted_trees._CHUNK_ROWS", 7)
     np.testing.assert_array_equal(rows.inputs(rows.train), at_once)
 
 

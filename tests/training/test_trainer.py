@@ -278,3 +278,112 @@ def test_layout_keeps_parameters_before_buffers():
     layout = Layout.of(BATCH_NORM)
     assert layout.n_parameters == sum(p.numel() for p in BATCH_NORM.twin().parameters())
     assert layout.n_numbers == layout.n_parameters + 2 * 16
+
+
+def _trials(table) -> list:
+    """Return four trials of two members each, which differ in rate and decay."""
+    rates = {1: (3e-3, 1e-4), 2: (1e-3, 1e-1), 3: (1e-2, 0.0), 4: (3e-4, 1e-2)}
+    return [
+        make_member(table, symbol, seed=5, n_train=n_train, trial=trial, learning_rate=rate,
+                    weight_decay=decay)
+        for trial, (rate, decay) in rates.items()
+        for symbol, n_train in (("A", 200), ("B", 300))
+    ]  # fmt: skip
+
+
+def _stopping(trial, epoch):
+    """Return a rule that stops a trial's members after an epoch, and says who was left there."""
+    told = []
+
+    def prune(report):
+        told.append([line["name"] for line in report["members"]])
+        if report["epoch"] != epoch:
+            return ()
+        return [name for name in told[-1] if name.endswith(f"/trial{trial}")]
+
+    return prune, told
+
+
+def test_trials_of_a_member_differ_by_their_settings_alone(table):
+    same = [make_member(table, trial=trial) for trial in (0, 1, 2)]
+    assert [one.name for one in same] == [
+        "A/fold0/seed0", "A/fold0/seed0/trial1", "A/fold0/seed0/trial2"
+    ]  # fmt: skip
+    found = train(DROPPED, table, same)
+    assert_same_state(found[0].state, found[1].state)
+    assert_same_state(found[0].state, found[2].state)
+    other = train(DROPPED, table, [same[0], make_member(table, trial=1, weight_decay=0.5)])[1]
+    assert not torch.equal(next(iter(other.state.values())), next(iter(found[0].state.values())))
+    with pytest.raises(TrainingError, match="in one trial; expected each once"):
+        train(DROPPED, table, [same[1], make_member(table, trial=1, weight_decay=0.5)])
+
+
+@pytest.mark.parametrize("architecture", [DROPPED, BATCH_NORM, GRU], ids=str)
+def test_members_that_stay_are_bit_identical_whoever_is_pruned(architecture, table):
+    members = _trials(table)
+    prune, told = _stopping(trial=2, epoch=2)
+    whole = train(architecture, table, members, members_at_once=1)
+    pruned = train(architecture, table, members, members_at_once=1, prune=prune)
+    assert [len(names) for names in told] == [8, 8, 6, 6]
+    for member, before, after in zip(members, whole, pruned, strict=True):
+        if member.trial == 2:
+            assert after.best_epoch <= 2
+        else:
+            assert after.best_epoch == before.best_epoch
+            assert_same_state(before.state, after.state)
+    together = train(architecture, table, members, prune=_stopping(trial=2, epoch=2)[0])
+    for before, after in zip(whole, together, strict=True):
+        if before.member.trial != 2:
+            assert_same_state(before.state, after.state, rtol=1e-4, atol=1e-5)
+
+
+def test_the_best_state_so_far_of_a_pruned_member_counts(table):
+    members = _trials(table)
+    plan = TrainingPlan(epochs=4, batch_size=32, schedule="constant", patience=4)
+    pruned = train(MLP, table, members, plan, prune=_stopping(trial=1, epoch=2)[0])
+    short = train(MLP, table, members, TrainingPlan(epochs=2, batch_size=32, schedule="constant"))
+    for before, after in zip(short[:2], pruned[:2], strict=True):
+        assert after.best_epoch == before.best_epoch
+        assert after.best_validation_loss == before.best_validation_loss
+        assert_same_state(before.state, after.state)
+
+
+def test_who_was_pruned_stays_so_when_training_goes_on_from_a_checkpoint(table, tmp_path):
+    members = _trials(table)
+    whole = train(DROPPED, table, members, prune=_stopping(trial=3, epoch=1)[0])
+
+    class CutOff(Log):
+        def epoch(self, report):
+            super().epoch(report)
+            if report["epoch"] == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(DROPPED, table, members, prune=_stopping(trial=3, epoch=1)[0],
+              watcher=CutOff(), checkpoints=tmp_path)  # fmt: skip
+    prune, told = _stopping(trial=3, epoch=1)
+    resumed = train(DROPPED, table, members, prune=prune, checkpoints=tmp_path)
+    assert [len(names) for names in told] == [6, 6]
+    for before, after in zip(whole, resumed, strict=True):
+        assert after.best_epoch == before.best_epoch
+        assert_same_state(before.state, after.state)
+
+
+def test_all_members_may_be_pruned_and_strangers_may_not(table):
+    members = [make_member(table), make_member(table, "B")]
+    log = Log()
+    found = train(MLP, table, members, watcher=log,
+                  prune=lambda report: [line["name"] for line in report["members"]])  # fmt: skip
+    assert len(log.reports) == 1
+    assert [one.best_epoch for one in found] == [1, 1]
+    with pytest.raises(TrainingError, match="prune names C/fold0/seed0, which is no member"):
+        train(MLP, table, members, prune=lambda report: ["C/fold0/seed0"])
+
+
+def test_a_pack_that_does_not_fit_memory_is_refused_in_words(table, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("no memory left")
+
+    monkeypatch.setattr("walkforge.training._trainer.Batches", full)
+    with pytest.raises(TrainingError, match="not enough memory to begin: 1 members"):
+        train(MLP, table, [make_member(table)])

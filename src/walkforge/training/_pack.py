@@ -48,7 +48,7 @@ class Pack:
     clean_steps_M: Tensor
     """Steps since a loss scale last moved, float32."""
     scratch_MQ: Tensor
-    """Room for the gradients of as many members as take their steps together."""
+    """Room for the gradients."""
     _leaves: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
 
     @classmethod
@@ -57,8 +57,6 @@ class Pack:
         architecture: Architecture,
         members: Sequence[Member],
         device: torch.device,
-        *,
-        members_at_once: int,
     ) -> "Pack":
         """Return the pack before its first step; every member starts from its own seed."""
         layout = Layout.of(architecture)
@@ -77,7 +75,7 @@ class Pack:
             steps_M=torch.zeros(len(members), device=device),
             loss_scale_M=torch.full((len(members),), FIRST_SCALE, device=device),
             clean_steps_M=torch.zeros(len(members), device=device),
-            scratch_MQ=torch.empty_like(zeros[:members_at_once]),
+            scratch_MQ=torch.empty_like(zeros),
         )
 
     def leaves(self, own: slice) -> dict[str, Tensor]:
@@ -101,7 +99,7 @@ class Pack:
         n_parameters = self.layout.n_parameters
         return Moments(
             weights_MQ=self.weights_MP[own, :n_parameters],
-            gradient_MQ=self.scratch_MQ[: own.stop - own.start],
+            gradient_MQ=self.scratch_MQ[own],
             first_MQ=self.first_MQ[own],
             second_MQ=self.second_MQ[own],
             steps_M=self.steps_M[own],
@@ -109,7 +107,7 @@ class Pack:
 
     def collect_gradients(self, loss: Tensor, own: slice, *, add: bool = False) -> None:
         """Put the gradients of a scalar loss where `moments` has them, or add them there."""
-        places = self.layout.views(self.scratch_MQ[: own.stop - own.start])
+        places = self.layout.views(self.scratch_MQ[own])
         leaves = self.leaves(own)
         gradients = torch.autograd.grad(loss, [leaves[name] for name in places])
         for place, gradient in zip(places.values(), gradients, strict=True):
@@ -120,7 +118,7 @@ class Pack:
 
     def unscale(self, own: slice) -> Tensor:
         """Divide the gradients of some members by their loss scales; return which are finite."""
-        gradient_MQ = self.scratch_MQ[: own.stop - own.start]
+        gradient_MQ = self.scratch_MQ[own]
         return unscale_(gradient_MQ, self.loss_scale_M[own], self.clean_steps_M[own])
 
     def buffers(self, own: slice) -> Tensor:

@@ -105,6 +105,9 @@ class Member:
     learning_rate: float | None = None
     """Overrides the plan's, as does `weight_decay`: the members of a search differ in them."""
     weight_decay: float | None = None
+    trial: int = 0
+    """Number of the trial of a search, 0 outside of one. No part of the seed: the trials of one
+    member differ by their settings alone."""
 
     def __post_init__(self) -> None:
         for part in ("train", "validation"):
@@ -123,8 +126,9 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Return `SYMBOL/fold/seed`, the name in logs and messages."""
-        return f"{self.symbol}/fold{self.fold}/seed{self.seed}"
+        """Return `SYMBOL/fold/seed`, in a search with `/trial`: the name in logs and messages."""
+        trial = f"/trial{self.trial}" if self.trial else ""
+        return f"{self.symbol}/fold{self.fold}/seed{self.seed}{trial}"
 
     @property
     def random_seed(self) -> int:

@@ -42,6 +42,11 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 class Steps(Protocol):
     """A way to take a pack's steps."""
 
+    side_by_side: bool
+    """Whether several groups may be advanced at the same time, each on a thread of its own."""
+    most_members: int
+    """So many take their steps together."""
+
     def begin(self, rates_SM: FloatArray) -> None:
         """Begin an epoch with the learning rate of every step and member."""
         ...
@@ -62,8 +67,11 @@ class Steps(Protocol):
 class EagerSteps:
     """One step at a time, of the members that still have a batch."""
 
+    side_by_side = True
+
     def __init__(self, body: Body) -> None:
         self.body = body
+        self.most_members = len(body.total_M)
         self.decays = body.decay_M.tolist()
         self.rates_SM = np.zeros((0, 0))
 
@@ -101,6 +109,8 @@ class EagerSteps:
 class ReplayedSteps:
     """Several steps at a time, recorded once per width of the pack."""
 
+    side_by_side = False
+
     def __init__(
         self, body: Body, *, steps_per_replay: int, capture: Capture, update: Callable[..., None]
     ) -> None:
@@ -110,6 +120,7 @@ class ReplayedSteps:
         self.update = update
         device = body.total_M.device
         n_members = len(body.total_M)
+        self.most_members = n_members
         self.cursor = torch.zeros(1, dtype=torch.int64, device=device)
         self.steps_M = torch.zeros(n_members, dtype=torch.int64, device=device)
         n_steps = body.batches.rows_MR.shape[1] // body.batches.batch_size
@@ -169,8 +180,7 @@ class ReplayedSteps:
         # Rows after the last group are free; rows of another group are not ours to touch.
         is_last = own.stop == len(self.body.batches.steps)
         end = len(self.steps_M) if is_last else own.stop
-        room = len(self.body.pack.scratch_MQ)
-        return slice(own.start, min(own.start + min(width, room), end))
+        return slice(own.start, min(own.start + min(width, self.most_members), end))
 
     def _steps(self, own: slice) -> None:
         for _ in range(self.steps_per_replay):

@@ -10,9 +10,11 @@ Shapes: M members, S steps in an epoch, B rows in a batch, R rows, C classes
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -26,11 +28,13 @@ from walkforge.models import Architecture, PackedForward
 from ._batches import Batches, steps_of
 from ._body import Body
 from ._checkpoint import Checkpoints
+from ._cores import Result, cut_for_cores, side_by_side
 from ._device import own_stream, products_in
 from ._heap import freed_memory_kept
 from ._objectives import Objective, make_objective
 from ._pack import Pack
 from ._plan import Member, TrainingPlan
+from ._progress import Progress
 from ._room import in_groups, is_out_of_memory, let_go
 from ._room import members_at_once as room_for_members
 from ._standing import Standing
@@ -38,6 +42,9 @@ from ._steps import choose_steps, steps_per_replay
 from ._telemetry import Telemetry
 from ._validation import Validation
 from ._watcher import Unwatched, Watcher
+
+Prune = Callable[[dict[str, Any]], Collection[str]]
+"""Takes an epoch's report, and returns the names of members that stop there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ def train_pack(
     members_at_once: int | None = None,
     watcher: Watcher | None = None,
     checkpoints: Path | None = None,
+    prune: Prune | None = None,
 ) -> list[TrainedMember]:
     """Train `members` on the device that holds `table_NF` and return their best states, in order.
 
@@ -75,41 +83,72 @@ def train_pack(
     of which belong to the table's.
     `compiled` fuses what lies between the matrix products, after a minute of compiling.
     `members_at_once` take their steps together; left out, as many as the device does best with.
+    `prune` is told each epoch's report after the watcher, and returns the names of members that
+    stop there: their best state so far counts, and they cost nothing from then on.
     With the folder `checkpoints` the state is written there after each epoch, and taken up from
-    there. Where memory does not suffice for a step, it is taken in smaller parts with the same
-    numbers; TrainingError where the smallest part does not fit.
+    there; an epoch that was cut off before that is reported again. Where memory does not suffice
+    for a step, it is taken in smaller parts with the same numbers; TrainingError where the
+    smallest part does not fit, or the members themselves do not.
     """
     if len({member.name for member in members}) < len(members):
-        raise TrainingError("two members have the same symbol, fold and seed; expected each once")
+        raise TrainingError(
+            "two members have the same symbol, fold and seed in one trial; expected each once"
+        )
     in_order = sorted(members, key=lambda member: -steps_of(member, plan.batch_size))
-    forward = PackedForward.build(
-        architecture,
-        table_NF,
-        window_bars=window_bars,
-        centers=[member.center for member in in_order],
-        scales=[member.scale for member in in_order],
-        clip=clip,
-        precision=precision,
-    )
-    trainer = _Trainer(
-        forward,
-        in_order,
-        plan,
-        objective=make_objective(
+    with _room_for(members, table_NF.device):
+        forward = PackedForward.build(
             architecture,
+            table_NF,
+            window_bars=window_bars,
+            centers=[member.center for member in in_order],
+            scales=[member.scale for member in in_order],
+            clip=clip,
+            precision=precision,
+        )
+        trainer = _Trainer(
+            forward,
             in_order,
             plan,
-            n_classes=n_classes,
-            targets_NT=targets_NT,
-            device=table_NF.device,
-        ),
-        compiled=compiled,
-        members_at_once=members_at_once
-        or room_for_members(architecture, plan.batch_size, len(members), table_NF.device),
-        watcher=watcher or Unwatched(),
-    )
+            objective=make_objective(
+                architecture,
+                in_order,
+                plan,
+                n_classes=n_classes,
+                targets_NT=targets_NT,
+                device=table_NF.device,
+            ),
+            compiled=compiled,
+            members_at_once=members_at_once
+            or room_for_members(architecture, plan.batch_size, len(members), table_NF.device),
+            watcher=watcher or Unwatched(),
+            prune=prune or _nobody,
+        )
     trainer.train(None if checkpoints is None else Checkpoints(checkpoints))
     return [trainer.finished[member.name] for member in members]
+
+
+@contextmanager
+def _room_for(members: Sequence[Member], device: torch.device) -> Iterator[None]:
+    """Say in words that memory does not suffice to begin."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        let_go(error, device)
+        raise TrainingError(
+            f"not enough memory to begin: {len(members)} members do not fit together; use a "
+            "smaller model, or fewer symbols, folds or seeds"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """A group that could not take a step."""
+
+    own: slice
+    step: int
+    error: Exception
 
 
 class _Trainer:
@@ -123,24 +162,24 @@ class _Trainer:
         compiled: bool,
         members_at_once: int,
         watcher: Watcher,
+        prune: Prune,
     ) -> None:
         self.forward = forward
         self.plan = plan
         self.device = forward.table_NF.device
         self.everyone = members
         self.running = list(members)
-        self.members_at_once = members_at_once
         self.watcher = watcher
+        self.prune = prune
         self.epoch = 0
+        self.cut_off = Event()
         self.standings = {member.name: Standing(plan) for member in members}
         self.finished: dict[str, TrainedMember] = {}
         self.telemetry = Telemetry(self.device, note=watcher.note)
         longest = steps_of(members[0], plan.batch_size)
         spare_steps = steps_per_replay(forward.architecture, longest)
         self.batches = Batches(members, plan.batch_size, self.device, spare_steps=spare_steps)
-        self.pack = Pack.fresh(
-            forward.architecture, members, self.device, members_at_once=members_at_once
-        )
+        self.pack = Pack.fresh(forward.architecture, members, self.device)
         self.body = Body.of(
             members,
             plan,
@@ -150,6 +189,7 @@ class _Trainer:
             objective=objective,
         )
         self.steps, reason = choose_steps(self.body, compiled=compiled)
+        self.steps.most_members = members_at_once
         self.validation = Validation(self.body)
         watcher.note(reason)
 
@@ -164,6 +204,7 @@ class _Trainer:
                 # First the report, then the checkpoint: cut off between the two, the epoch is
                 # trained and reported again, and the log misses nothing.
                 self.watcher.epoch(report)
+                self._stop(self.prune(report))
                 if checkpoints is not None:
                     self.watcher.doing("writing the checkpoint")
                     checkpoints.write(self.epoch, *self._snapshot())
@@ -179,7 +220,7 @@ class _Trainer:
         self.watcher.doing("waiting for the device")  # the one time in an epoch
         losses = torch.stack([train_loss_M, validation_loss_M], dim=1).tolist()
         report = self._report(losses)
-        self._release_finished()
+        self._release({line["name"] for line in report["members"] if line["done"]})
         seconds = perf_counter() - started
         return report | {
             "seconds": seconds,
@@ -195,26 +236,63 @@ class _Trainer:
         n_steps_M = torch.tensor(steps, device=self.device)
         self.steps.begin(self._rates())
         self.body.total_M.zero_()
-        groups = deque((own, 0) for own in in_groups(self._everyone_left(), self.members_at_once))
-        done = 0
+        apart, others = self._groups()
+        self.progress = Progress(self.epoch, self.watcher)
+        self.progress.expect(((own, 0) for own in (*apart, *others)), steps)
+        groups = deque((own, 0) for own in others)
+        for stopped in self._side_by_side(self._take_steps, apart):
+            if stopped is not None:
+                groups = self._smaller(groups, stopped)
         while groups:
-            own, step = groups.popleft()
-            while step < steps[own.start]:
-                try:
-                    taken = self.steps.advance(own, step)
-                except Exception as error:
-                    self._step_in_less_room(own, error)
-                    groups.appendleft((own, step))
-                    groups = deque(
-                        (part, at)
-                        for whole, at in groups
-                        for part in in_groups(whole, self.members_at_once)
-                    )
-                    break
-                step, done = min(step + taken, steps[own.start]), done + taken
-                left = steps[own.start] - step + sum(steps[o.start] - at for o, at in groups)
-                self.watcher.step(self.epoch, done, done + left)
+            stopped = self._take_steps(*groups.popleft(), tells=True)
+            if stopped is not None:
+                groups = self._smaller(groups, stopped)
         return self.body.total_M[: len(self.running)] / n_steps_M
+
+    def _smaller(
+        self, groups: deque[tuple[slice, int]], stopped: _Stopped
+    ) -> deque[tuple[slice, int]]:
+        """Return the groups that are left, cut anew, the one that found no memory first."""
+        self._step_in_less_room(stopped.own, stopped.error)
+        left = [(stopped.own, stopped.step), *groups]
+        most = self.steps.most_members
+        smaller = deque((part, step) for own, step in left for part in in_groups(own, most))
+        self.progress.expect(smaller, self.batches.steps)
+        return smaller
+
+    def _groups(self) -> tuple[list[slice], list[slice]]:
+        """Return the groups of members that go side by side, and those that come after."""
+        most = self.steps.most_members
+        if not self.steps.side_by_side:
+            return [], in_groups(self._everyone_left(), most)
+        return cut_for_cores(self.batches.steps, most=most, n_cores=torch.get_num_threads())
+
+    def _side_by_side(self, work: Callable[[slice], Result], groups: list[slice]) -> list[Result]:
+        """Return what each group's work gives, done on a core of its own."""
+        if not groups:
+            return []
+        self.cut_off.clear()
+        return side_by_side(
+            work,
+            groups,
+            n_cores=torch.get_num_threads(),
+            look=self.progress.tell,
+            stop=self.cut_off,
+        )
+
+    def _take_steps(self, own: slice, step: int = 0, *, tells: bool = False) -> _Stopped | None:
+        """Take all steps of a group, or return where it stopped for want of memory."""
+        n_steps = self.batches.steps[own.start]
+        while step < n_steps and not self.cut_off.is_set():
+            try:
+                taken = self.steps.advance(own, step)
+            except Exception as error:
+                return _Stopped(own, step, error)
+            step = min(step + taken, n_steps)
+            self.progress.note(own, step)
+            if tells:
+                self.progress.tell()
+        return None
 
     def _step_in_less_room(self, own: slice, error: Exception) -> None:
         """Make steps smaller after one ran out of memory; raise what is no lack of memory."""
@@ -227,10 +305,10 @@ class _Trainer:
         if had_recordings:
             self._warn("with recorded steps; recording again")
         elif n_members > 1:
-            self.members_at_once = -(-n_members // 2)
-            self.pack.scratch_MQ = self.pack.scratch_MQ[: self.members_at_once]
+            self.steps.most_members = -(-n_members // 2)
             self.validation.forget()
-            self._warn(f"with {n_members} members a step; going on with {self.members_at_once}")
+            going_on = self.steps.most_members
+            self._warn(f"with {n_members} members a step; going on with {going_on}")
         elif self.pack.buffers(own).numel() or self.body.pieces * 2 > self.plan.batch_size:
             raise self._no_room(own)
         else:
@@ -251,8 +329,9 @@ class _Trainer:
 
     def _validate(self) -> Tensor:
         """Return each member's mean loss [M] over its validation rows."""
-        groups = in_groups(self._everyone_left(), self.members_at_once)
-        return torch.cat([self._validate_group(own) for own in groups])
+        apart, others = self._groups()
+        losses = self._side_by_side(self._validate_group, apart)
+        return torch.cat([*losses, *(self._validate_group(own) for own in others)])
 
     def _validate_group(self, own: slice) -> Tensor:
         members = self.running[own]
@@ -290,19 +369,28 @@ class _Trainer:
         for m, (member, (train_loss, validation_loss)) in enumerate(
             zip(self.running, losses, strict=True)
         ):
-            best = self.standings[member.name].note(train_loss, validation_loss)
+            standing = self.standings[member.name]
+            best = standing.note(train_loss, validation_loss)
             better += [m] if best else []
             place = {"symbol": member.symbol, "fold": member.fold, "seed": member.seed}
             values = {"train_loss": train_loss, "validation_loss": validation_loss}
-            lines.append({"name": member.name, **place, **values, "best": best})
+            how = {"best": best, "done": standing.done}
+            lines.append({"name": member.name, **place, **values, **how})
         self.pack.note_best(better)
         return {"epoch": self.epoch, "epochs": self.plan.epochs, "members": lines}
 
-    def _release_finished(self) -> None:
-        """Take the best states of members that are done, and go on with the others."""
+    def _stop(self, names: Collection[str]) -> None:
+        """Let members go that are not done; those that are have gone already."""
+        unknown = sorted(set(names) - self.standings.keys())
+        if unknown:
+            raise TrainingError(f"prune names {unknown[0]}, which is no member of this pack")
+        self._release(names)
+
+    def _release(self, names: Collection[str]) -> None:
+        """Take the best states of these members, and go on with the others."""
         stays = []
         for m, member in enumerate(self.running):
-            if self.standings[member.name].done:
+            if member.name in names:
                 self.finished[member.name] = self._best_of(m, member)
             else:
                 stays.append(m)
@@ -361,3 +449,7 @@ class _Trainer:
             {k.removeprefix("pack."): v for k, v in tensors.items() if k.startswith("pack.")}
         )
         self.watcher.note(f"going on after epoch {self.epoch}")
+
+
+def _nobody(report: dict[str, Any]) -> Collection[str]:
+    return ()
