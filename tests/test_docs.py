@@ -11,8 +11,9 @@ from walkforge import study
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EVERYTHING = "\n".join(page.read_text() for page in PAGES)
-COMMANDS = ["run", "resume", "presets", "judge", "backtest", "report", "compare", "predict",
-            "doctor", "data import", "data list", "data check", "data repair"]  # fmt: skip
+COMMANDS = ["run", "resume", "tune", "presets", "judge", "backtest", "report", "compare", "predict",
+            "export", "ensemble", "doctor",
+            "data import", "data list", "data check", "data repair"]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

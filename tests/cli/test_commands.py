@@ -32,8 +32,8 @@ def run(small_run, tmp_path):
 
 
 COMMANDS = [
-    ["run"], ["resume"], ["presets"], ["judge"], ["backtest"], ["report"], ["predict"], ["doctor"],
-    ["compare"],
+    ["run"], ["resume"], ["tune"], ["presets"], ["judge"], ["backtest"], ["report"], ["predict"], ["doctor"],
+    ["compare"], ["export"], ["ensemble"],
     ["data", "import"], ["data", "list"], ["data", "check"], ["data", "repair"],
 ]  # fmt: skip
 
@@ -88,7 +88,7 @@ def test_presets_are_listed_and_printed_to_copy():
 
 
 def test_predict_prints_the_runs_probabilities_for_one_bar_as_for_many(run, venue):
-    bundle = sorted((run / "models").iterdir())[0]
+    bundle = run / "models" / "AAA_fold0_seed0"
     symbol = bundle.name.split("_")[0]
     path = venue / symbol / "1m.parquet"
     status, out, err = call("predict", str(bundle), str(path))

@@ -1,11 +1,15 @@
 """A member of a pack computes what the ordinary module with the same numbers computes."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from walkforge.base import UsageError
 from walkforge.models import (
+    Bilstm,
+    CnnLstm,
     Gru,
     Layout,
     MemberDropout,
@@ -22,7 +26,28 @@ ARCHITECTURES = [
     Mlp(n_features=4, window_bars=1, n_classes=3, widths=(), norm="none"),
     Gru(n_features=5, window_bars=9, n_classes=3, hidden=11),
     Gru(n_features=5, window_bars=4, n_classes=3, hidden=6, layers=2),
-]
+    CnnLstm(n_features=5, window_bars=9, n_classes=3, channels=(6, 7), hidden=8),
+    CnnLstm(n_features=5, window_bars=3, n_classes=2, channels=(4,), kernel_bars=5, layers=2),
+    CnnLstm(n_features=5, window_bars=4, n_classes=3, channels=(), kernel_bars=1, hidden=6),
+    Bilstm(n_features=5, window_bars=9, encoder=(7, 6, 5), decoder_hidden=8),
+    Bilstm(n_features=5, window_bars=4, horizon_bars=3, encoder=(6,), decoder="dense"),
+    Bilstm(n_features=5, window_bars=4, horizon_bars=1, encoder=(6, 4), bidirectional=False),
+    Bilstm(
+        n_features=5, window_bars=4, levels=(0.1, 0.5, 0.6), encoder=(6, 4), bidirectional=False,
+        decoder="dense", decoder_hidden=3, learned_weights=True,
+    ),
+]  # fmt: skip
+# Normalisation is always computed in float32; all others can be held to float64.
+EXACT = [one for one in ARCHITECTURES if getattr(one, "norm", "none") == "none"]
+CASES = pytest.mark.parametrize(
+    ("architecture", "dtype"),
+    [*((one, torch.float32) for one in ARCHITECTURES), *((one, torch.float64) for one in EXACT)],
+    ids=str,
+)
+FORWARDS = {torch.float32: {"rtol": 1e-5, "atol": 1e-6}, torch.float64: {"rtol": 0, "atol": 1e-12}}
+BACKWARDS = {torch.float32: {"rtol": 2e-4, "atol": 2e-5}, torch.float64: {"rtol": 0, "atol": 1e-10}}
+# Batch normalisation sees the rows of its own piece only; a perceptron of no layer drops nothing.
+DROPPING = [one for one in ARCHITECTURES if one not in ARCHITECTURES[1:3]]
 
 
 def _packed(architecture, seeds=(3, 4, 5)):
@@ -31,34 +56,101 @@ def _packed(architecture, seeds=(3, 4, 5)):
     return states, layout, layout.flatten(states)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
-def test_every_member_predicts_as_its_ordinary_module(architecture):
+def _inputs(architecture, dtype=torch.float32):
+    return torch.randn(3, 13, architecture.window_bars, architecture.n_features, dtype=dtype)
+
+
+@CASES
+def test_every_member_predicts_as_its_ordinary_module(architecture, dtype):
     states, layout, flat_MP = _packed(architecture)
-    x_MBTF = torch.randn(3, 13, architecture.window_bars, architecture.n_features)
-    logits_MBC = architecture.forward(layout.views(flat_MP), x_MBTF, dropout=None)
+    x_MBTF = _inputs(architecture, dtype)
+    outputs_MBK = architecture.forward(layout.views(flat_MP.to(dtype)), x_MBTF, dropout=None)
     for m, state in enumerate(states):
-        twin = extract_twin(architecture, state)
-        assert_close(logits_MBC[m], twin(x_MBTF[m]), rtol=1e-5, atol=1e-6)
+        twin = extract_twin(architecture, state).to(dtype)
+        assert_close(outputs_MBK[m], twin(x_MBTF[m]), **FORWARDS[dtype])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
-def test_every_member_trains_as_its_ordinary_module(architecture):
+@CASES
+def test_every_member_trains_as_its_ordinary_module(architecture, dtype):
     states, layout, flat_MP = _packed(architecture)
-    x_MBTF = torch.randn(3, 13, architecture.window_bars, architecture.n_features)
-    flat_MP.requires_grad_()
+    x_MBTF, flat_MP = _inputs(architecture, dtype), flat_MP.to(dtype).requires_grad_()
     training = MemberDropout(0.0, torch.zeros(3, dtype=torch.int64))
     views = layout.views(flat_MP)
     buffers = {name: v.detach() for name, v in views.items() if "running" in name}
     architecture.forward(views | buffers, x_MBTF, dropout=training).square().sum().backward()
     for m, state in enumerate(states):
-        twin = extract_twin(architecture, state).train()
+        twin = extract_twin(architecture, state).to(dtype).train()
         twin(x_MBTF[m]).square().sum().backward()
         for name, parameter in twin.named_parameters():
             packed = layout.views(flat_MP.grad)[name][m]
-            assert_close(packed, parameter.grad, rtol=2e-4, atol=2e-5)
+            alone = torch.zeros_like(packed) if parameter.grad is None else parameter.grad
+            assert_close(packed, alone, **BACKWARDS[dtype])
         for name, buffer in twin.named_buffers():
             if buffer.is_floating_point():
                 assert_close(buffers[name][m], buffer, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+def test_nan_in_one_members_rows_leaves_all_others_bit_identical(architecture):
+    _, layout, flat_MP = _packed(architecture)
+    x_MBTF = _inputs(architecture)
+    broken_MBTF = x_MBTF.clone()
+    broken_MBTF[1, 2:] = torch.nan
+
+    def there_and_back(x):
+        flat = flat_MP.clone().requires_grad_()
+        views = layout.views(flat)
+        views |= {name: v.detach() for name, v in views.items() if "running" in name}
+        training = MemberDropout(0.3, torch.arange(3))
+        outputs = architecture.forward(views, x, dropout=training)
+        outputs.square().sum().backward()
+        return outputs.detach(), flat.grad
+
+    for whole, broken in zip(there_and_back(x_MBTF), there_and_back(broken_MBTF), strict=True):
+        assert broken[1].isnan().any()
+        assert torch.equal(whole[0], broken[0])
+        assert torch.equal(whole[2], broken[2])
+
+
+@pytest.mark.parametrize("architecture", DROPPING, ids=str)
+def test_a_batch_in_pieces_drops_what_the_whole_batch_drops(architecture):
+    _, layout, flat_MP = _packed(architecture)
+    x_MBTF, keys_M = _inputs(architecture), torch.arange(3)
+
+    def outputs(rows, dropout):
+        return architecture.forward(layout.views(flat_MP), rows, dropout=dropout)
+
+    whole = outputs(x_MBTF, MemberDropout(0.4, keys_M))
+    pieces = [
+        outputs(x_MBTF[:, rows], MemberDropout(0.4, keys_M, rows.start, 13))
+        for rows in (slice(0, 5), slice(5, 9), slice(9, 13))
+    ]
+    assert_close(torch.cat(pieces, dim=1), whole, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(whole, outputs(x_MBTF, None))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+def test_no_two_uses_of_dropout_share_a_mask_and_rows_stand_second_last(architecture):
+    _, layout, flat_MP = _packed(architecture)
+    layers = []
+
+    def spy(x, layer):
+        assert x.shape[0] == 3
+        assert x.shape[-2] == 13
+        layers.append(layer)
+        return x
+
+    architecture.forward(layout.views(flat_MP), _inputs(architecture), dropout=spy)
+    assert len(set(layers)) == len(layers)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+def test_equal_shapes_are_one_key_and_know_their_size(architecture):
+    assert hash(architecture) == hash(dataclasses.replace(architecture))
+    other = dataclasses.replace(architecture, window_bars=architecture.window_bars + 2)
+    assert architecture != other
+    assert architecture.numbers_per_row() < other.numbers_per_row()
+    assert 1 <= architecture.bars_in_a_row() <= other.bars_in_a_row()
 
 
 def test_the_plans_mlp_is_the_sequential_of_the_plan():
@@ -115,6 +207,17 @@ def test_a_members_dropout_does_not_depend_on_its_neighbours():
     packed = MemberDropout(0.4, step_keys(seeds, steps))(x_MBD, 0)
     alone = MemberDropout(0.4, step_keys(seeds[1:2], steps[1:2]))(x_MBD[1:2], 0)
     assert torch.equal(packed[1:2], alone)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
+def test_a_member_taken_out_holds_copies_of_its_numbers(architecture):
+    state = initial_state(architecture, 7)
+    twin = extract_twin(architecture, state)
+    assert not twin.training
+    assert Layout.of(architecture).shapes.keys() == state.keys()
+    for name, tensor in state.items():
+        assert torch.equal(twin.state_dict()[name], tensor)
+        assert twin.state_dict()[name].data_ptr() != tensor.data_ptr()
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_name():

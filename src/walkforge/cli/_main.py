@@ -6,7 +6,17 @@ import typer
 
 from walkforge.base import WalkforgeError
 
-from . import _comparing, _data, _doctoring, _judging, _prediction, _running
+from . import (
+    _comparing,
+    _data,
+    _doctoring,
+    _ensembling,
+    _exporting,
+    _judging,
+    _prediction,
+    _running,
+    _tuning,
+)
 
 _INTERRUPTED = 130
 
@@ -35,9 +45,12 @@ def _everywhere(
 
 
 _running.add_to(app)
+_tuning.add_to(app)
 _judging.add_to(app)
 _comparing.add_to(app)
+_ensembling.add_to(app)
 _prediction.add_to(app)
+_exporting.add_to(app)
 _doctoring.add_to(app)
 app.add_typer(_data.app, name="data")
 

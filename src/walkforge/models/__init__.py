@@ -11,7 +11,18 @@ from ._architecture import (
     extract_twin,
     initial_state,
 )
-from ._catalogue import MODELS, build_architecture
+from ._bilstm import Bilstm
+from ._boosted_trees import (
+    LEAST_PROBABILITY,
+    lagged_inputs,
+    lags_within,
+    spread_over_classes,
+    tree_probabilities,
+    trees_as_text,
+    trees_from_text,
+)
+from ._catalogue import FORECASTERS, MODELS, build_architecture
+from ._cnn_lstm import CnnLstm
 from ._dropout import MemberDropout, mix_bits_, step_keys
 from ._forecast_prices import ForecastPrices, forecast_prices
 from ._forecast_row import LEVELS, ForecastRow
@@ -20,9 +31,13 @@ from ._gru import Gru
 from ._mlp import Mlp
 
 __all__ = [
+    "FORECASTERS",
+    "LEAST_PROBABILITY",
     "LEVELS",
     "MODELS",
     "Architecture",
+    "Bilstm",
+    "CnnLstm",
     "ForecastPrices",
     "ForecastRow",
     "Gru",
@@ -36,9 +51,15 @@ __all__ = [
     "extract_twin",
     "forecast_prices",
     "initial_state",
+    "lagged_inputs",
+    "lags_within",
     "mix_bits_",
     "pad_rows",
     "predict_outputs",
+    "spread_over_classes",
     "stack_states",
     "step_keys",
+    "tree_probabilities",
+    "trees_as_text",
+    "trees_from_text",
 ]

@@ -3,6 +3,7 @@
 from ._bars import read_bars
 from ._compare import compare
 from ._doctor import doctor
+from ._ensembles import ensemble
 from ._folder import default_folder
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
@@ -17,6 +18,9 @@ from ._study import (
     SimulatedMarket,
     Study,
 )
+from ._tune import resume_tuning, tune
+from ._tune_ledger import Trial, ranked, read_trials
+from ._tune_section import TuneSection
 
 __all__ = [
     "DataSection",
@@ -27,12 +31,15 @@ __all__ = [
     "Silent",
     "SimulatedMarket",
     "Study",
+    "Trial",
+    "TuneSection",
     "as_yaml",
     "backtest_again",
     "backtest_intentions",
     "compare",
     "default_folder",
     "doctor",
+    "ensemble",
     "from_plain",
     "judge",
     "judge_predictions",
@@ -40,7 +47,11 @@ __all__ = [
     "plain_of_overrides",
     "preset_names",
     "preset_text",
+    "ranked",
     "read_bars",
+    "read_trials",
     "resume",
+    "resume_tuning",
     "run",
+    "tune",
 ]

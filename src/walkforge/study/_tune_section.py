@@ -54,11 +54,11 @@ def _flat(space: dict[str, Any], place: str) -> dict[str, dict[str, Any]]:
             raise StudyError(
                 f"{where} is {value!r}; expected {{low: 1, high: 10}} or {{choices: [1, 2]}}"
             )
-        if all(isinstance(inner, dict) for inner in value.values()):
+        if any(inner in _KEYS for inner in value):
+            found[str(key)] = _checked(value, where)
+        else:
             inside = _flat(value, where)
             found |= {f"{key}.{path}": one for path, one in inside.items()}
-        else:
-            found[str(key)] = _checked(value, where)
     return found
 
 

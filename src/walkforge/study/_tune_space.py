@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-import yaml
-
 from walkforge.base import StudyError, nearest
-from walkforge.features import feature_set_names
 from walkforge.training import TrainingPlan
 
-from ._load import as_yaml, from_plain
+from ._load import from_plain
 from ._study import FeatureSection, ModelSection, Study
 
 PER_MEMBER = ("training.learning_rate", "training.weight_decay")
@@ -67,7 +64,7 @@ class Range:
 
     def ends(self) -> list[Any]:
         """Return the lowest and the highest value, or all choices."""
-        return [json.loads(one) for one in self.choices] or [self.value(self.low), self.value(self.high)]
+        return [self.value(one) for one in self.choices or (self.low, self.high)]
 
     def value(self, found: Any) -> Any:
         """Return the setting that a number or a choice's JSON stands for."""
@@ -95,8 +92,7 @@ def ranges_of(study: Study) -> dict[str, Range]:
     Raises StudyError, with the reason, for a key that is not there or may not be tuned, for values
     that the study refuses, and for options that the study's model does not read.
     """
-    space = study.tune.space or DEFAULT_SPACE
-    ranges = {path: _range(study, path, given) for path, given in space.items()}
+    ranges = {path: _range(study, path, given) for path, given in study.tune.space.items()}
     _refuse_two_kinds(study, ranges)
     _refuse_unread(study, ranges)
     return ranges
@@ -104,27 +100,23 @@ def ranges_of(study: Study) -> dict[str, Range]:
 
 def with_settings(study: Study, settings: Mapping[str, Any]) -> Study:
     """Return the study with other settings by path; raise StudyError where they do not fit."""
-    plain = yaml.safe_load(as_yaml(study))
+    plain = dataclasses.asdict(study)
     for path, value in settings.items():
         section, _, key = path.partition(".")
         plain[section][key] = value
     return from_plain(plain, "tune.space")
 
 
-def settings_of(study: Study, ranges: Mapping[str, Range]) -> dict[str, Any]:
-    """Return the study's own settings at these paths, as plain data."""
-    plain = yaml.safe_load(as_yaml(study))
-    found = {}
-    for path in ranges:
-        section, _, key = path.partition(".")
-        found[path] = plain[section][key]
-    return found
+def setting_of(study: Study, path: str) -> Any:
+    """Return one of the study's own settings, as plain data."""
+    section, _, key = path.partition(".")
+    return json.loads(json.dumps(getattr(getattr(study, section), key)))
 
 
 def _range(study: Study, path: str, given: Mapping[str, Any]) -> Range:
     kind = _type_of(path)
     if "choices" in given:
-        known = [settings_of(with_settings(study, {path: one}), {path: ...})[path] for one in given["choices"]]
+        known = [setting_of(with_settings(study, {path: one}), path) for one in given["choices"]]
         texts = tuple(json.dumps(one) for one in known)
         if len(set(texts)) < len(texts):
             raise StudyError(f"tune.space.{path}.choices is {known}; expected each once")
@@ -148,9 +140,7 @@ def _type_of(path: str) -> Any:
     reason = _REFUSED.get(path) or _REFUSED.get(f"{section}.{key.partition('.')[0]}")
     reason = reason or _REFUSED.get(section)
     if reason is not None:
-        raise StudyError(
-            f"tune.space: {path} may not be tuned: {reason}; choose from {_listed()}"
-        )
+        raise StudyError(f"tune.space: {path} may not be tuned: {reason}; choose from {_listed()}")
     known = [
         f"{name}.{item.name}"
         for name, one in _SECTIONS.items()
