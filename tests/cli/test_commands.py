@@ -32,8 +32,8 @@ def run(small_run, tmp_path):
 
 
 COMMANDS = [
-    ["run"], ["resume"], ["tune"], ["presets"], ["judge"], ["backtest"], ["report"], ["predict"], ["doctor"],
-    ["compare"], ["export"], ["ensemble"],
+    ["run"], ["resume"], ["tune"], ["presets"], ["judge"], ["backtest"], ["report"], ["predict"],
+    ["doctor"], ["compare"], ["export"], ["ensemble"],
     ["data", "import"], ["data", "list"], ["data", "check"], ["data", "repair"],
 ]  # fmt: skip
 

@@ -201,23 +201,6 @@ def test_cells_keep_what_16_bits_would_lose():
     assert cells[0, -1].item() == pytest.approx(steps * gates[0, 0, 0, 0].item(), rel=1e-4)
 
 
-def test_other_walks_can_take_the_place_of_the_batched_ones():
-    taken = []
-
-    def walk(gates, hidden):
-        taken.append("there")
-        return lstm_walk(gates, hidden)
-
-    def walk_back(*given):
-        taken.append("back")
-        return lstm_walk_back(*given)
-
-    x_LTBI = _draw(0, M, 4, B, I).requires_grad_()
-    states, _ = lstm_layer(x_LTBI, _weights(_modules(0)), (walk, walk_back))
-    states.sum().backward()
-    assert taken == ["there", "back"]
-
-
 @SEEDS
 def test_the_walks_of_the_gru_are_those_of_nn_gru(seed):
     torch.manual_seed(seed)

@@ -18,6 +18,10 @@ from walkforge.registry import read_bundle
 TESTS = Path(__file__).resolve().parents[1]
 STAGES = ["", "features, labels and folds", "training", "baselines", "measures", "backtest",
           "verdict and report"]  # fmt: skip
+TABLES = [
+    "predictions.parquet", "calibration_predictions.parquet", "baseline_predictions.parquet",
+    "baseline_calibration_predictions.parquet", "trades.parquet",
+]  # fmt: skip
 # Moves of a stage that a kill may fall on; training has most of them.
 MOST_MOVES = {"training": 150, "": 250}
 
@@ -43,12 +47,19 @@ def _go(venue, run, stage="", dies_at=0) -> int:
     return done.returncode
 
 
+def _assert_same_bundle(theirs, ours):
+    assert theirs.trees == ours.trees, ours.folder
+    assert theirs.description["model"] == ours.description["model"], ours.folder
+    for name, weights in ours.weights.items():
+        assert torch.equal(theirs.weights[name], weights), f"{ours.folder}: {name}"
+    for (_, their_member), (_, our_member) in zip(theirs.members, ours.members, strict=True):
+        _assert_same_bundle(their_member, our_member)
+
+
 def _assert_same_run(run, whole):
     for bundle in sorted((whole / "models").iterdir()):
-        theirs, ours = read_bundle(run / "models" / bundle.name), read_bundle(bundle)
-        for name, weights in ours.weights.items():
-            assert torch.equal(theirs.weights[name], weights), f"{bundle.name}: {name}"
-    for name in ("predictions.parquet", "baseline_predictions.parquet", "trades.parquet"):
+        _assert_same_bundle(read_bundle(run / "models" / bundle.name), read_bundle(bundle))
+    for name in TABLES:
         assert pl.read_parquet(run / name).equals(pl.read_parquet(whole / name)), name
     for name in ("metrics.json", "diagnostics.json", "backtest.json", "verdict.json"):
         assert json.loads((run / name).read_text()) == json.loads((whole / name).read_text()), name

@@ -38,6 +38,6 @@ def test_a_scaler_learned_by_blocks_of_columns_is_the_scaler_of_all(kind):
 def test_the_seeds_of_a_part_share_its_rows():
     prepared = prepare(small_bars(), small_study())
     learning = Learning(small_study(), prepared, study.Silent())
-    (_, first), (_, second) = learning._members()[:2]
+    (_, first), (_, second) = learning.members()[:2]
     assert (first.seed, second.seed) == (0, 1)
     assert np.shares_memory(first.train_rows, second.train_rows)

@@ -15,7 +15,8 @@ from walkforge.registry import read_bundle
 
 FILES = [
     "study.yaml", "run.json", "data_info.json", "folds.json", "training_log.jsonl",
-    "predictions.parquet", "baseline_predictions.parquet", "metrics.json", "diagnostics.json",
+    "predictions.parquet", "baseline_predictions.parquet", "calibration_predictions.parquet",
+    "baseline_calibration_predictions.parquet", "metrics.json", "diagnostics.json",
     "backtest.json", "trades.parquet", "equity.parquet", "verdict.json", "report.html",
 ]  # fmt: skip
 BASELINES = ["majority", "prior", "persistence", "logistic", "lightgbm"]
@@ -27,7 +28,8 @@ def _json(folder, name):
 
 def test_a_run_leaves_every_file(small_run):
     assert [name for name in FILES if not (small_run / name).is_file()] == []
-    assert len(list((small_run / "models").iterdir())) == 2 * 2 * 2
+    kinds = [path.name.rpartition("_")[2] for path in (small_run / "models").iterdir()]
+    assert sorted(kinds) == sorted(["seed0", "seed1", "ensemble", "lightgbm"] * 2 * 2)
     assert not list(small_run.glob("**/*.part"))
     assert not (small_run / "checkpoints").exists()
 
@@ -94,7 +96,7 @@ def test_noise_is_not_fit(small_run):
 
 def test_a_bundle_predicts_what_the_run_predicted_for_one_row_as_for_many(small_run):
     predictions = pl.read_parquet(small_run / "predictions.parquet")
-    for bundle in sorted((small_run / "models").iterdir())[::3]:
+    for bundle in sorted((small_run / "models").glob("*_seed*"))[::3]:
         described = read_bundle(bundle).description
         symbol = described["symbols"][0]
         bars = small_bars()[symbol]

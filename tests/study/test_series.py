@@ -63,7 +63,8 @@ def test_every_symbol_is_one_series_per_timeframe(two_timeframes):
     assert sorted(backtest["by_symbol"]) == expected
     assert backtest["setup"]["timeframe"] == "1m, 5m"
     bundles = sorted(path.name for path in (two_timeframes / "models").iterdir())
-    assert bundles == [f"{name.replace('/', '_')}_fold0_seed0" for name in expected]
+    kinds = ("lightgbm", "seed0")
+    assert bundles == [f"{n.replace('/', '_')}_fold0_{k}" for n in expected for k in kinds]
 
 
 def test_predictions_tell_symbol_and_timeframe_apart(two_timeframes):

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from walkforge.base import Precision
-from walkforge.models import Gru, Mlp
+from walkforge.models import Bilstm, CnnLstm, Gru, Mlp
 from walkforge.training import Member, TrainingPlan, train_pack
 
 FLOAT32 = Precision("float32", autocast=False, tf32=False)
@@ -18,11 +18,34 @@ DEEP_BATCH_NORM = Mlp(
 )
 GRU = Gru(n_features=N_FEATURES, window_bars=4, n_classes=3, hidden=8)
 DEEP_GRU = Gru(n_features=N_FEATURES, window_bars=4, n_classes=3, hidden=8, layers=2, dropout=0.3)
+CNN_LSTM = CnnLstm(
+    n_features=N_FEATURES, window_bars=4, n_classes=3, channels=(6,), hidden=7, dropout=0.2
+)
+BILSTM = Bilstm(
+    n_features=N_FEATURES,
+    window_bars=4,
+    horizon_bars=2,
+    encoder=(6, 4),
+    decoder_hidden=5,
+    dropout=0.1,
+)
 PLAN = TrainingPlan(epochs=4, batch_size=32, learning_rate=3e-3, patience=4)
 
 
 def make_table() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(1).normal(size=(N_ROWS, N_FEATURES))).float()
+
+
+def make_targets(table) -> torch.Tensor:
+    """Return what a forecaster of two bars learns: a move that the table lets foresee at first.
+
+    Where members validate it goes the other way, so that they stop early.
+    """
+    random, n = np.random.default_rng(2), len(table)
+    foreseen = np.where(np.arange(n)[:, None] % N_ROWS < 400, 3.0, -3.0)
+    moves = foreseen * table[:, :1].cpu().numpy() + random.normal(size=(n, 8))
+    bands, volatility = random.normal(size=(n, 4)), random.lognormal(size=(n, 1))
+    return torch.from_numpy(np.hstack([moves, np.abs(bands), volatility])).float().to(table.device)
 
 
 def make_member(table, symbol="A", seed=0, n_train=300, **changes) -> Member:
@@ -82,9 +105,13 @@ def train(architecture, table, members, plan=PLAN, *, precision=FLOAT32, **chang
         members,
         plan,
         window_bars=architecture.window_bars,
-        n_classes=3,
         clip=CLIP,
         precision=precision,
+        **(
+            {"targets_NT": make_targets(table)}
+            if architecture is BILSTM
+            else {"n_classes": architecture.n_classes}
+        ),
         **changes,
     )
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from training.packs import (
+    BILSTM,
+    CNN_LSTM,
     DEEP_BATCH_NORM,
     DEEP_GRU,
     DROPPED,
@@ -24,7 +26,11 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
 ]
-EVERY = pytest.mark.parametrize("architecture", [DROPPED, DEEP_BATCH_NORM, DEEP_GRU], ids=str)
+EVERY = pytest.mark.parametrize(
+    "architecture",
+    [DROPPED, DEEP_BATCH_NORM, DEEP_GRU, CNN_LSTM, BILSTM],
+    ids=["mlp", "batch norm", "gru", "cnn_lstm", "bilstm"],
+)
 STOPPING = TrainingPlan(epochs=9, batch_size=32, learning_rate=0.01, patience=2)
 
 
@@ -100,3 +106,24 @@ def test_a_pack_too_large_for_the_device_is_split(tables):
     assert any("out of memory" in note for note in log.notes)
     for left, right in zip(whole, split, strict=True):
         assert left.best_validation_loss == pytest.approx(right.best_validation_loss, rel=1e-2)
+
+
+def test_float16_on_cuda_learns_as_well_as_float32(tables):
+    _, there = tables
+    members = many_members(there.cpu())
+    half, exact = (
+        train(CNN_LSTM, there, members, precision=choose_precision(name, there.device)[0])
+        for name in ("float16", "float32")
+    )
+    for left, right in zip(half, exact, strict=True):
+        assert left.best_validation_loss == pytest.approx(right.best_validation_loss, abs=0.05)
+
+
+@pytest.mark.parametrize("architecture", [DEEP_GRU, CNN_LSTM, BILSTM], ids=["gru", "cnn", "bilstm"])
+def test_the_walk_of_every_layer_is_measured_and_told(architecture, tables):
+    _, there = tables
+    log = Log()
+    train(architecture, there, many_members(there.cpu()), watcher=log)
+    told = [note for note in log.notes if "resident" in note or "batched" in note]
+    widths = {(layer.kind, layer.hidden) for layer in architecture.recurrences()}
+    assert len(told) >= len(widths), log.notes

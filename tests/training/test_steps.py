@@ -9,6 +9,8 @@ from torch.testing import assert_close
 
 from training.packs import (
     BATCH_NORM,
+    BILSTM,
+    CNN_LSTM,
     DEEP_BATCH_NORM,
     DEEP_GRU,
     DROPPED,
@@ -25,19 +27,29 @@ from training.packs import (
 )
 from training.tape import tape_capture
 from walkforge.base import TrainingError
-from walkforge.models import Mlp
+from walkforge.models import Mlp, _lstm
 from walkforge.training import TrainingPlan, _room, _steps, _trainer
 from walkforge.training._adamw import Moments, adamw_at_once, adamw_by_rows
 from walkforge.training._order import draw_order
 
 CPU = torch.device("cpu")
-EVERY = pytest.mark.parametrize("architecture", [DROPPED, DEEP_BATCH_NORM, DEEP_GRU], ids=str)
+EVERY = pytest.mark.parametrize(
+    "architecture",
+    [DROPPED, DEEP_BATCH_NORM, DEEP_GRU, CNN_LSTM, BILSTM],
+    ids=["mlp", "batch norm", "gru", "cnn_lstm", "bilstm"],
+)
 STOPPING = TrainingPlan(epochs=9, batch_size=32, learning_rate=0.01, patience=2)
 
 
 @pytest.fixture
 def table() -> torch.Tensor:
     return make_table()
+
+
+@pytest.fixture(autouse=True)
+def walks_as_on_a_gpu(monkeypatch):
+    """LSTM layers go as they do where oneDNN does not take them over."""
+    monkeypatch.setattr(_lstm, "_fused_on_cpu", lambda x: False)
 
 
 @EVERY

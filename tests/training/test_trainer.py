@@ -7,7 +7,9 @@ from torch.testing import assert_close
 
 from training.packs import (
     BATCH_NORM,
+    BILSTM,
     CLIP,
+    CNN_LSTM,
     DEEP_BATCH_NORM,
     DROPPED,
     FLOAT32,
@@ -41,7 +43,9 @@ def table() -> torch.Tensor:
     return make_table()
 
 
-@pytest.mark.parametrize("architecture", [MLP, DROPPED, DEEP_BATCH_NORM, GRU], ids=str)
+@pytest.mark.parametrize(
+    "architecture", [MLP, DROPPED, DEEP_BATCH_NORM, GRU, CNN_LSTM, BILSTM], ids=str
+)
 def test_a_member_trains_the_same_alone_and_in_a_pack(architecture, table):
     members = [
         make_member(table, "A", n_train=120),
@@ -56,7 +60,7 @@ def test_a_member_trains_the_same_alone_and_in_a_pack(architecture, table):
         assert_same_state(trained.state, alone.state, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("architecture", [DROPPED, BATCH_NORM, GRU], ids=str)
+@pytest.mark.parametrize("architecture", [DROPPED, BATCH_NORM, GRU, CNN_LSTM, BILSTM], ids=str)
 def test_nan_in_one_members_data_leaves_every_other_member_bit_identical(architecture, table):
     table = torch.cat([table, table])
     healthy = [make_member(table, "A"), make_member(table, "C", seed=2, n_train=200)]

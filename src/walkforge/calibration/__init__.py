@@ -12,6 +12,7 @@ from ._calibrators import (
     least_rows,
 )
 from ._forecast_classes import ForecastClasses
+from ._mixture import fit_mixture, log_of_mixture, mixture
 from ._quantile_rule import class_scores
 from ._spread import Spread, fit_spread, no_spread
 
@@ -23,7 +24,10 @@ __all__ = [
     "calibrator_from_dict",
     "class_scores",
     "fit_calibrator",
+    "fit_mixture",
     "fit_spread",
     "least_rows",
+    "log_of_mixture",
+    "mixture",
     "no_spread",
 ]

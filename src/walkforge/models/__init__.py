@@ -24,6 +24,7 @@ from ._boosted_trees import (
 from ._catalogue import FORECASTERS, MODELS, build_architecture
 from ._cnn_lstm import CnnLstm
 from ._dropout import MemberDropout, mix_bits_, step_keys
+from ._fast_walks import with_fast_walks
 from ._forecast_prices import ForecastPrices, forecast_prices
 from ._forecast_row import LEVELS, ForecastRow
 from ._forward import PackedForward, pad_rows, predict_outputs, stack_states
@@ -62,4 +63,5 @@ __all__ = [
     "tree_probabilities",
     "trees_as_text",
     "trees_from_text",
+    "with_fast_walks",
 ]

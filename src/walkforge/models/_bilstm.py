@@ -6,7 +6,7 @@ Shapes: M members, B rows, T bars in the window, F features, X width, E encoding
 D decoder's width, K numbers of a forecast row
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from ._forecast_heads import head_widths, possible_forecast
 from ._forecast_row import LEVELS, ForecastRow
 from ._layers import packed_linear
 from ._lstm import packed_lstm
+from ._walks import ALL_BATCHED, Recurrence, WalkChoice
 
 _DECODERS = ("lstm", "dense")
 
@@ -43,6 +44,8 @@ class Bilstm:
     dropout: float = 0.0
     learned_weights: bool = False
     """Whether a member owns `task_log_variances` [4], which its loss reads and learns."""
+    walks: WalkChoice = field(default=ALL_BATCHED, compare=False)
+    """How it computes, and nothing of what."""
 
     def __post_init__(self) -> None:
         one_of("decoder", self.decoder, _DECODERS)
@@ -86,6 +89,13 @@ class Bilstm:
         """Return the bars of a window, once for every layer, and the steps of the decoder."""
         return self.window_bars * len(self.encoder) + self.horizon_bars * (self.decoder == "lstm")
 
+    def recurrences(self) -> tuple[Recurrence, ...]:
+        """Return the recurrent layers."""
+        directions = 1 + self.bidirectional
+        encoder = (Recurrence("lstm", directions, self.window_bars, h) for h in self.encoder)
+        decoder = Recurrence("lstm", 1, self.horizon_bars, self.decoder_hidden)
+        return (*encoder, *((decoder,) if self.decoder == "lstm" else ()))
+
     def numbers_per_row(self) -> int:
         """Return about how many numbers a prediction of one row holds at once."""
         *inputs, encoding = self.widths
@@ -104,7 +114,11 @@ class Bilstm:
             if dropout is not None and layer > 0:
                 sequence_MTBX = dropout(sequence_MTBX, layer)
             sequence_MTBX, last_MBX = packed_lstm(
-                state, f"encoder.{layer}", sequence_MTBX, bidirectional=self.bidirectional
+                state,
+                f"encoder.{layer}",
+                sequence_MTBX,
+                bidirectional=self.bidirectional,
+                choice=self.walks,
             )
         return last_MBX
 
@@ -113,7 +127,7 @@ class Bilstm:
             steps_MBX = packed_linear(state, "decoder", encoding_MBE).relu()
             return steps_MBX.unflatten(-1, (self.horizon_bars, -1)).transpose(1, 2)
         repeated_MHBE = encoding_MBE[:, None].expand(-1, self.horizon_bars, -1, -1)
-        return packed_lstm(state, "decoder", repeated_MHBE)[0]
+        return packed_lstm(state, "decoder", repeated_MHBE, choice=self.walks)[0]
 
 
 class _BilstmTwin(nn.Module):

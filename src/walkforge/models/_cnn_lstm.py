@@ -4,7 +4,7 @@ Shapes: M members, B rows, T bars in the window, F features, X channels or hidde
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from ._convolution import packed_convolution
 from ._dropout import MemberDropout
 from ._layers import packed_linear
 from ._lstm import packed_lstm
+from ._walks import ALL_BATCHED, Recurrence, WalkChoice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,8 @@ class CnnLstm:
     hidden: int = 64
     layers: int = 1
     dropout: float = 0.0
+    walks: WalkChoice = field(default=ALL_BATCHED, compare=False)
+    """How it computes, and nothing of what."""
 
     def __post_init__(self) -> None:
         if self.kernel_bars < 1 or self.kernel_bars % 2 == 0:
@@ -61,7 +64,9 @@ class CnnLstm:
         for layer in range(self.layers):
             if dropout is not None:
                 sequence_MTBX = dropout(sequence_MTBX, layer)
-            sequence_MTBX, last_MBX = packed_lstm(state, "lstm", sequence_MTBX, layer=layer)
+            sequence_MTBX, last_MBX = packed_lstm(
+                state, "lstm", sequence_MTBX, layer=layer, choice=self.walks
+            )
         if dropout is not None:
             last_MBX = dropout(last_MBX, self.layers)
         return packed_linear(state, "head", last_MBX)
@@ -69,6 +74,10 @@ class CnnLstm:
     def bars_in_a_row(self) -> int:
         """Return the bars of a window, once for every LSTM layer; convolutions see all at once."""
         return self.window_bars * self.layers
+
+    def recurrences(self) -> tuple[Recurrence, ...]:
+        """Return the recurrent layers."""
+        return (Recurrence("lstm", 1, self.window_bars, self.hidden),) * self.layers
 
     def numbers_per_row(self) -> int:
         """Return about how many numbers a prediction of one row holds at once."""

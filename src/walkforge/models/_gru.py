@@ -3,7 +3,7 @@
 Shapes: M members, B rows, T bars in the window, F features, H hidden, C classes
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -11,6 +11,7 @@ from ._architecture import StateViews
 from ._dropout import MemberDropout
 from ._gru_layer import GruWeights, gru_layer
 from ._layers import packed_linear
+from ._walks import ALL_BATCHED, Recurrence, WalkChoice
 
 
 class _GruTwin(nn.Module):
@@ -38,6 +39,8 @@ class Gru:
     hidden: int = 64
     layers: int = 1
     dropout: float = 0.0
+    walks: WalkChoice = field(default=ALL_BATCHED, compare=False)
+    """How it computes, and nothing of what."""
 
     def twin(self) -> nn.Module:
         """Return a module with `gru` (an nn.GRU) and `head` (an nn.Linear)."""
@@ -51,7 +54,9 @@ class Gru:
         for layer in range(self.layers):
             if dropout is not None and layer > 0:
                 sequence_MTBX = dropout(sequence_MTBX, layer)
-            sequence_MTBX, last_MBH = gru_layer(sequence_MTBX, self._weights(state, layer))
+            sequence_MTBX, last_MBH = gru_layer(
+                sequence_MTBX, self._weights(state, layer), self.walks
+            )
         if dropout is not None:
             last_MBH = dropout(last_MBH, 0)
         return packed_linear(state, "head", last_MBH)
@@ -59,6 +64,10 @@ class Gru:
     def bars_in_a_row(self) -> int:
         """Return the bars of a window, once for every layer."""
         return self.window_bars * self.layers
+
+    def recurrences(self) -> tuple[Recurrence, ...]:
+        """Return the recurrent layers."""
+        return (Recurrence("gru", 1, self.window_bars, self.hidden),) * self.layers
 
     def numbers_per_row(self) -> int:
         """Return about how many numbers a prediction of one row holds at once."""

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ._resident import Walks
+from ._walks import ALL_BATCHED, WalkChoice
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -111,7 +112,7 @@ BATCHED_GRU: Walks = (gru_walk, gru_walk_back)
 # it took 80 s to become half as fast.
 @torch.compiler.disable
 def gru_layer(
-    x_MTBI: Tensor, weights: GruWeights, walks: Walks = BATCHED_GRU
+    x_MTBI: Tensor, weights: GruWeights, choice: WalkChoice = ALL_BATCHED
 ) -> tuple[Tensor, Tensor]:
     """Return the hidden states of all steps [M, T, B, H] and of the last one [M, B, H].
 
@@ -120,6 +121,7 @@ def gru_layer(
     device = x_MTBI.device.type
     enabled = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if enabled else x_MTBI.dtype
+    walks = choice.of("gru", weights.hidden_new_MHH.shape[1], dtype, batched=BATCHED_GRU)
     return _GruLayer.apply(walks, x_MTBI.to(dtype), *weights.tensors(dtype))
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ._resident import Walks
+from ._walks import ALL_BATCHED, WalkChoice
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -141,7 +142,7 @@ BATCHED_LSTM: Walks = (lstm_walk, lstm_walk_back)
 
 @torch.compiler.disable  # as `gru_layer`: a compiler would first have to undo what is in place
 def lstm_layer(
-    x_LTBI: Tensor, weights: LstmWeights, walks: Walks = BATCHED_LSTM
+    x_LTBI: Tensor, weights: LstmWeights, choice: WalkChoice = ALL_BATCHED
 ) -> tuple[Tensor, Tensor]:
     """Return the hidden states of all steps [L, T, B, H] and of the last one [L, B, H].
 
@@ -150,6 +151,7 @@ def lstm_layer(
     device = x_LTBI.device.type
     enabled = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if enabled else x_LTBI.dtype
+    walks = choice.of("lstm", weights.hidden_LHG.shape[1], dtype, batched=BATCHED_LSTM)
     return _LstmLayer.apply(walks, x_LTBI.to(dtype), *weights.tensors(dtype))
 
 

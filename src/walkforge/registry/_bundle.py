@@ -1,97 +1,97 @@
-"""One model as a folder: `bundle.json`, `weights.safetensors` and a manifest of their SHA-256.
+"""One model as a folder: `bundle.json`, what it learned, and a manifest of their SHA-256.
 
-A bundle is written whole or not at all, and read only if every byte is what the manifest says.
+A network's weights lie in `weights.safetensors`, boosted trees in `trees.txt`, the models of an
+ensemble as whole bundles in `members/`. A bundle is written whole or not at all, and read only if
+every byte is what the manifest says.
 """
 
-import os
-import shutil
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from walkforge.base import BundleError, RunError, digest_of_file, read_json, write_json
+from walkforge.base import BundleError, read_json, write_json
+
+from ._description import (
+    DESCRIPTION,
+    KEYS,
+    model_name,
+    refuse_lacking,
+    refuse_strangers,
+    shares_of,
+)
+from ._manifest import refuse_missing, verified_files, whole_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_DESCRIPTION, _WEIGHTS, _MANIFEST = "bundle.json", "weights.safetensors", "manifest.json"
-_KEYS = (
-    "model",
-    "features",
-    "feature_set",
-    "window_bars",
-    "scaler",
-    "calibrator",
-    "label",
-    "classes",
-    "symbols",
-    "timeframe",
-    "calendar",
-    "trained",
-)
+_WEIGHTS, _TREES = "weights.safetensors", "trees.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What was read: the description of `bundle.json` and the named weights of one member."""
+    """What was read: the description of `bundle.json`, and what the model learned."""
 
     folder: Path
     description: dict[str, Any]
-    weights: "dict[str, Tensor]"
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    """Named weights of a network; empty for anything else."""
+    trees: str | None = None
+    """Boosted trees in LightGBM's own text; None for anything else."""
+    members: tuple[tuple[float, Bundle], ...] = ()
+    """The weight and the bundle of every model of an ensemble, none of them an ensemble itself;
+    empty for anything else."""
 
 
-def write_bundle(folder: Path, description: dict[str, Any], weights: "dict[str, Tensor]") -> None:
-    """Write a bundle; an older one in the same place is replaced.
+def write_bundle(folder: Path, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Write the bundle of a network; an older one in the same place is replaced.
 
     Raises BundleError where the description lacks a key that prediction needs.
     """
     from safetensors.torch import save_file
 
-    missing = [key for key in _KEYS if key not in description]
-    if missing:
-        raise BundleError(f"{folder}: the description lacks {', '.join(missing)}")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        write_json(part / _DESCRIPTION, description)
+    refuse_lacking(folder, description, KEYS)
+    with whole_folder(folder) as part:
+        write_json(part / DESCRIPTION, description)
         save_file({name: t.contiguous() for name, t in weights.items()}, part / _WEIGHTS)
-        digests = {name: digest_of_file(part / name) for name in (_DESCRIPTION, _WEIGHTS)}
-        write_json(part / _MANIFEST, {"sha256": digests})
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_trees(folder: Path, description: dict[str, Any], trees: str) -> None:
+    """Write the bundle of boosted trees in LightGBM's own text, otherwise as `write_bundle`."""
+    refuse_lacking(folder, description, KEYS)
+    with whole_folder(folder) as part:
+        write_json(part / DESCRIPTION, description)
+        (part / _TREES).write_bytes(trees.encode())
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Return the bundle in `folder`.
+    """Return the bundle in `folder`: of a network, of boosted trees or of an ensemble.
 
-    Raises BundleError where it is missing, incomplete, or a file's SHA-256 is not the manifest's.
+    Raises BundleError where it is missing, incomplete, or a file's SHA-256 is not the manifest's;
+    for an ensemble also where a member has other symbols, another timeframe or other classes.
     """
     from safetensors.torch import load_file
 
-    if not (folder / _MANIFEST).is_file():
-        raise BundleError(
-            f"{folder}: no bundle here ({_MANIFEST} is missing). "
-            "Bundles of a run lie in RUN/models/."
-        )
-    for name, expected in _manifest_of(folder).items():
-        path = folder / name
-        if not path.is_file():
-            raise BundleError(f"{path}: missing, though the manifest names it")
-        found = digest_of_file(path)
-        if found != expected:
-            raise BundleError(
-                f"{path}: its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}...; "
-                "the bundle was changed or cut off. Take it again from its run."
-            )
-    return Bundle(folder, read_json(folder / _DESCRIPTION), load_file(folder / _WEIGHTS))
+    files = verified_files(folder)
+    refuse_missing(folder, files, DESCRIPTION)
+    description = read_json(folder / DESCRIPTION)
+    name = model_name(description)
+    if name == "ensemble":
+        return Bundle(folder, description, members=_members(folder, description))
+    if name == "lightgbm":
+        refuse_missing(folder, files, _TREES)
+        return Bundle(folder, description, trees=(folder / _TREES).read_bytes().decode())
+    refuse_missing(folder, files, _WEIGHTS)
+    return Bundle(folder, description, weights=load_file(folder / _WEIGHTS))
 
 
-def _manifest_of(folder: Path) -> dict[str, str]:
-    try:
-        digests = read_json(folder / _MANIFEST)["sha256"]
-        return {name: digests[name] for name in (_DESCRIPTION, _WEIGHTS)}
-    except (RunError, KeyError, TypeError) as error:
-        raise BundleError(f"{folder / _MANIFEST}: not a manifest ({error})") from None
+def _members(folder: Path, description: dict[str, Any]) -> tuple[tuple[float, Bundle], ...]:
+    members = []
+    for place, weight in shares_of(folder, description):
+        member = read_bundle(folder / place)
+        if member.members:
+            raise BundleError(f"{folder}: its member {place} is an ensemble; expected one model")
+        refuse_strangers(folder, description, place, member.description)
+        members.append((weight, member))
+    return tuple(members)

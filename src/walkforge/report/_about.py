@@ -10,7 +10,7 @@ from ._html import Html
 from ._run import Run, at, records
 from ._words import count, duration, is_number, listed, moment, number
 
-_FILES = ("run.json", "study.yaml", "data_info.json", "folds.json")
+_FILES = ("run.json", "ensemble.json", "study.yaml", "data_info.json", "folds.json")
 
 
 def what_was_run(run: Run) -> Html:
@@ -23,6 +23,7 @@ def what_was_run(run: Run) -> Html:
                 ("Question", _text(at(run.study, "note"))),
                 ("Bars", _bars(run)),
                 ("Predictions", _elsewhere(run)),
+                ("Ensemble", _joined(run)),
                 ("Labels", "" if _elsewhere(run) else _labels(run)),
                 ("Networks", _networks(run)),
                 ("Device", _chosen(at(info, "device"), at(info, "device_reason"))),
@@ -40,6 +41,15 @@ def _elsewhere(run: Run) -> str:
     if at(run.run, "kind") != "judged":
         return ""
     return f"made elsewhere: {at(run.run, 'source')}; the first 40 % of their time is not judged"
+
+
+def _joined(run: Run) -> str:
+    """Return the runs that an ensemble joins."""
+    joined = records(run.run, "runs")
+    if at(run.run, "kind") != "ensemble" or not joined:
+        return ""
+    each = [f"{at(one, 'name')}: {at(one, 'model')}, {at(one, 'run')}" for one in joined]
+    return f"{'; '.join(each)}. The weights of its models stand in ensemble.json"
 
 
 def _bars(run: Run) -> str:

@@ -101,7 +101,7 @@ class Predictor:
 
 
 def _model_of(bundle: Bundle) -> Model:
-    return TreesModel(bundle) if bundle.trees else NetworkModel(bundle)
+    return NetworkModel(bundle) if bundle.trees is None else TreesModel(bundle, bundle.trees)
 
 
 def _set_of(model: Model) -> str:

@@ -19,7 +19,7 @@ from ._model import Answer, look_back_of, refuse_other_features, rows_with_windo
 class TreesModel:
     """Boosted trees that are ready to predict; loading happens once."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, text: str) -> None:
         from walkforge.models import trees_from_text
 
         described = bundle.description
@@ -29,7 +29,7 @@ class TreesModel:
         refuse_other_features(bundle)
         self.lags: list[int] = described["model"]["options"]["lags"]
         try:
-            self.trees = trees_from_text(bundle.trees)
+            self.trees = trees_from_text(text)
         except BundleError as error:
             raise BundleError(f"{bundle.folder}: {error}") from None
 

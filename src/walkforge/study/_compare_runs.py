@@ -15,7 +15,7 @@ from walkforge import backtest
 from walkforge.base import RunError
 
 from ._folder import RunFolder
-from ._run import JUDGED
+from ._run import ENSEMBLE, JUDGED
 
 _NEEDED = ("predictions.parquet", "metrics.json", "backtest.json", "verdict.json")
 _MEASURES = (
@@ -96,7 +96,7 @@ def _read(path: Path, letter: str, name: str) -> Compared:
         "letter": letter,
         "name": name,
         "folder": str(path),
-        "kind": JUDGED if facts.get("kind") == JUDGED else "run",
+        "kind": facts["kind"] if facts.get("kind") in (ENSEMBLE, JUDGED) else "run",
         "study": study.get("name"),
         "started": facts.get("started"),
         "n_rows": _at(metrics, "model", "pooled", "n"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ._compare_runs import Compared
+from ._run import ENSEMBLE, JUDGED
 
 # What a study is called changes no number.
 _WORDS = ("name", "note")
@@ -44,11 +45,17 @@ def labels_that_differ(one: Compared, other: Compared) -> list[str]:
 def notes_on(runs: Sequence[Compared], settings: dict[str, Any]) -> list[str]:
     """Return what a reader must know before setting these numbers side by side."""
     notes = [*_bars(runs), *_backtests(settings), *_machines(runs)]
-    judged = [run.title for run in runs if run.data["kind"] != "run"]
+    judged = [run.title for run in runs if run.data["kind"] == JUDGED]
     if judged:
         notes.append(
             f"{_listed(judged)}: predictions that were made elsewhere; its study names the gates "
             "and the backtest, not how the model was made."
+        )
+    joined = [run.title for run in runs if run.data["kind"] == ENSEMBLE]
+    if joined:
+        notes.append(
+            f"{_listed(joined)}: an ensemble of finished runs; its study is that of the first of "
+            "them, and its time and memory are those of joining and judging."
         )
     return notes
 

@@ -1,46 +1,88 @@
-"""What `bundle.json` says of one member."""
+"""What `bundle.json` says of a member, of boosted trees, and of several models together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from walkforge import __version__
 from walkforge.base import utc_text
+from walkforge.calibration import Calibrator
+from walkforge.models import lags_within
 
 from ._forecasting import ForecastReader
 from ._learn import Learned
 from ._network import network_options
-from ._prepare import Prepared
+from ._prepare import Part, Prepared
 from ._study import Study
+
+_OF_AN_ENSEMBLE = (
+    "walkforge",
+    "label",
+    "classes",
+    "symbols",
+    "timeframe",
+    "calendar",
+    "provenance",
+    "fold",
+)
 
 
 def describe(study: Study, prepared: Prepared, one: Learned) -> dict[str, Any]:
     """Return all that prediction needs beside the weights, and where the member comes from."""
-    part, data = one.part, prepared.series[one.part.series]
+    options = network_options(study, n_classes=len(prepared.classes))
+    return {
+        "model": {"name": study.model.name, "options": options},
+        **_described(study, prepared, one.part, one.calibrator),
+        "forecast": _forecast(study, one),
+        "seed": one.trained.member.seed,
+        "best_epoch": one.trained.best_epoch,
+        "best_validation_loss": one.trained.best_validation_loss,
+    }
+
+
+def describe_trees(
+    study: Study, prepared: Prepared, part: Part, calibrator: Calibrator
+) -> dict[str, Any]:
+    """Return all that prediction needs beside the trees of the LightGBM baseline."""
+    lags = lags_within(study.features.window_bars)
+    return {
+        "model": {"name": "lightgbm", "options": {"lags": lags}},
+        **_described(study, prepared, part, calibrator),
+    }
+
+
+def describe_ensemble(name: str, members: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the descriptions of members have in common, and from when to when they learned.
+
+    `name` is that of the study; the label limits are the first member's.
+    """
+    common = {key: members[0][key] for key in _OF_AN_ENSEMBLE}
+    starts, ends = zip(*(member["trained"] for member in members), strict=True)
+    return {**common, "study": name, "trained": [min(starts), max(ends)]}
+
+
+def _described(
+    study: Study, prepared: Prepared, part: Part, calibrator: Calibrator
+) -> dict[str, Any]:
+    """Return what every model of a part has, whatever it is."""
+    bars = prepared.series[part.series].bars
     return {
         "walkforge": __version__,
         "study": study.name,
-        "model": {
-            "name": study.model.name,
-            "options": network_options(study, n_classes=len(prepared.classes)),
-        },
         "features": list(prepared.columns),
         "feature_set": study.features.set,
         "window_bars": study.features.window_bars,
         "scaler": part.scaler.as_dict(),
-        "calibrator": one.calibrator.as_dict(),
-        "forecast": _forecast(study, one),
+        "calibrator": calibrator.as_dict(),
         "label": {"kind": study.labels.kind, "limits": part.limits.as_dict()},
         "classes": list(prepared.classes),
-        "symbols": [data.bars.symbol],
-        "timeframe": data.bars.timeframe,
-        "calendar": data.bars.calendar,
-        "provenance": data.bars.provenance,
+        "symbols": [bars.symbol],
+        "timeframe": bars.timeframe,
+        "calendar": bars.calendar,
+        "provenance": bars.provenance,
         "fold": part.fold.index,
-        "seed": one.trained.member.seed,
-        "best_epoch": one.trained.best_epoch,
-        "best_validation_loss": one.trained.best_validation_loss,
         "trained": [
-            utc_text(int(data.bars.timestamp[part.rows.train[0]])),
-            utc_text(int(data.bars.timestamp[part.rows.train[-1]])),
+            utc_text(int(bars.timestamp[part.rows.train[0]])),
+            utc_text(int(bars.timestamp[part.rows.train[-1]])),
         ],
     }
 

@@ -80,6 +80,10 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    def bundle(self, series: str, fold: int, kind: str) -> Path:
+        """Return where a bundle lies; `kind` is seedN, ensemble or lightgbm."""
+        return self.path / "models" / f"{file_name(series)}_fold{fold}_{kind}"
+
     def has(self, *names: str) -> bool:
         """Return whether all these files are there, and so finished."""
         return all((self.path / name).exists() for name in names)

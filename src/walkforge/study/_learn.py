@@ -67,6 +67,9 @@ class Results:
 
     members: list[Learned]
     predictions: pl.DataFrame
+    """Of the test rows."""
+    calibration_predictions: pl.DataFrame
+    """Of the rows that the calibrators learned from, which also weigh the models of an ensemble."""
     forecasts: pl.DataFrame | None
     """Of a forecaster."""
     facts: dict[str, Any]
@@ -90,7 +93,7 @@ class Learning:
         self.watcher.note(f"device {device}: {device_reason}")
         self.watcher.note(f"precision {precision.name}: {precision_reason}")
         table_NF = torch.from_numpy(self.prepared.table).to(device)
-        members = self._members()
+        members = self.members()
         trained = training.train_pack(
             self.architecture,
             table_NF,
@@ -102,7 +105,7 @@ class Learning:
             watcher=self.watcher,
             compiled=self.study.device.compile,
             checkpoints=checkpoints,
-            **self._objective(device),
+            **self.objective(device),
         )
         _refuse_diverged(trained)
         facts = {
@@ -125,7 +128,7 @@ class Learning:
             n_classes=len(self.prepared.classes),
         )
 
-    def _objective(self, device: Any) -> dict[str, Any]:
+    def objective(self, device: Any) -> dict[str, Any]:
         """Return what `train_pack` must know of what is learned."""
         import torch
 
@@ -133,7 +136,7 @@ class Learning:
             return {"n_classes": len(self.prepared.classes)}
         return {"targets_NT": torch.from_numpy(self.prepared.targets).to(device)}
 
-    def _members(self) -> list[tuple[Part, Member]]:
+    def members(self) -> list[tuple[Part, Member]]:
         return [(part, one) for part in self.prepared.parts for one in self._members_of(part)]
 
     def _members_of(self, part: Part) -> list[Member]:
@@ -180,29 +183,35 @@ class Learning:
         on_test = outputs_at([part.rows.test for part in parts])
         sampled = [_thinned(part.rows.train, _MOST_TRAIN_ROWS_MEASURED) for part in parts]
         on_train = outputs_at(sampled)
-        learned, tables, forecasts, gaps = [], [], [], []
+        learned, tables, earlier, forecasts, gaps = [], [], [], [], []
         for m, (part, one) in enumerate(zip(parts, trained, strict=True)):
             found = self._calibrated(part, one, on_calibration[m])
-            scores = found.reader.scores(on_test[m], part.rows.test)
-            tables.append(
-                prediction_table(
-                    self.prepared,
-                    part,
-                    part.rows.test,
-                    seed=one.member.seed,
-                    logits=scores,
-                    probabilities=found.calibrator.apply(scores),
-                )
-            )
+            tables.append(self._table(found, on_test[m], part.rows.test))
+            earlier.append(self._table(found, on_calibration[m], part.rows.calibration))
             if isinstance(found.reader, ForecastReader):
                 forecasts.append(found.reader.table(on_test[m], part, one.member.seed))
             scores = found.reader.scores(on_train[m], sampled[m])
             gaps.append(_scores(found.calibrator.apply(scores), part.labels[sampled[m]]))
             learned.append(found)
         log_loss, accuracy = np.mean(gaps, axis=0)
-        facts = {"train": {"log_loss": float(log_loss), "accuracy": float(accuracy)}}
         return Results(
-            learned, pl.concat(tables), pl.concat(forecasts) if forecasts else None, facts
+            members=learned,
+            predictions=pl.concat(tables),
+            calibration_predictions=pl.concat(earlier),
+            forecasts=pl.concat(forecasts) if forecasts else None,
+            facts={"train": {"log_loss": float(log_loss), "accuracy": float(accuracy)}},
+        )
+
+    def _table(self, found: Learned, outputs: FloatArray, rows: IntArray) -> pl.DataFrame:
+        """Return the predictions of a member's outputs (n, K) at rows (n,)."""
+        scores = found.reader.scores(outputs, rows)
+        return prediction_table(
+            self.prepared,
+            found.part,
+            rows,
+            seed=found.trained.member.seed,
+            logits=scores,
+            probabilities=found.calibrator.apply(scores),
         )
 
     def _calibrated(self, part: Part, one: TrainedMember, outputs: FloatArray) -> Learned:

@@ -26,8 +26,8 @@ from walkforge.market import Bars, Instrument
 from ._bars import by_series, instrument_before, read_bars
 from ._baselining import Baselining
 from ._clock import StageClock
-from ._describe import describe
-from ._folder import CHECKPOINTS, RunFolder, default_folder, file_name
+from ._describe import describe, describe_ensemble, describe_trees
+from ._folder import CHECKPOINTS, RunFolder, default_folder
 from ._learn import Learned, Learning
 from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
@@ -39,9 +39,16 @@ from ._watcher import Watcher
 JUDGED = "judged"
 """`kind` in `run.json` of a folder that holds somebody else's predictions."""
 
+ENSEMBLE = "ensemble"
+"""`kind` in `run.json` of a folder that joins other runs."""
+
 _LEARNED = ("predictions.parquet", "baseline_predictions.parquet")
 
-_NOT_FOR_FOREIGN = {"train_test_gap": "nobody handed over how the model did on its training rows"}
+_NOT_ASKED = {
+    JUDGED: {"train_test_gap": "nobody handed over how the model did on its training rows"},
+    ENSEMBLE: {"train_test_gap": "its models were each asked about training rows of their own"},
+}
+"""Gates that cannot be asked of such a folder, and why."""
 
 
 def run(
@@ -90,6 +97,8 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
     facts = folder.read_json("run.json")
     if facts.get("kind") == JUDGED:
         raise RunError(f"{path}: holds predictions that were made elsewhere; nothing to resume")
+    if facts.get("kind") == ENSEMBLE:
+        raise RunError(f"{path}: an ensemble of finished runs; nothing to resume")
     if facts.get("study_digest") != _digest(study):
         raise RunError(
             f"{path}: study.yaml has changed since the run began; put it back, or start a new run"
@@ -106,12 +115,15 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         return _finish(study, folder, bars, watched)
 
 
-def bars_of_run(study: Study, folder: RunFolder) -> dict[str, Bars]:
+def bars_of_run(
+    study: Study, folder: RunFolder, bars: Mapping[str, Bars] | None = None
+) -> dict[str, Bars]:
     """Return the bars of a run that has begun; series that the source has got since are no part.
 
-    Raises RunError where they are not those that the run began with.
+    `bars` by series take the place of the study's own source. Raises RunError where they are not
+    those that the run began with.
     """
-    bars = read_bars(study)
+    bars = read_bars(study) if bars is None else dict(bars)
     if not folder.has("data_info.json"):
         return bars
     known = folder.read_json("data_info.json")
@@ -145,7 +157,7 @@ def _finish(study: Study, folder: RunFolder, bars: Mapping[str, Bars], watcher: 
         instruments = {symbol: instrument_before(one) for symbol, one in bars.items()}
         measure_and_backtest(study, folder, bars, instruments, watched)
         watched.stage("verdict and report")
-        folder.update_run(**_facts(study))
+        folder.update_run(**facts_of(study))
         judge(folder.path)
     folder.remove_checkpoints()
     return folder.path
@@ -161,10 +173,7 @@ def _learn(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher
             _train(learning, folder)
         if not folder.has("baseline_predictions.parquet"):
             watched.stage("baselines")
-            beside = Baselining(study, prepared, watched)
-            if study.model.forecasts:
-                folder.write_table("baseline_forecasts.parquet", beside.forecasts())
-            folder.write_table("baseline_predictions.parquet", beside.predictions())
+            _learn_beside(Baselining(study, prepared, watched), folder)
 
 
 def _train(learning: Learning, folder: RunFolder) -> None:
@@ -174,7 +183,20 @@ def _train(learning: Learning, folder: RunFolder) -> None:
     folder.update_run(**results.facts)
     if results.forecasts is not None:
         folder.write_table("forecasts.parquet", results.forecasts)
+    folder.write_table("calibration_predictions.parquet", results.calibration_predictions)
     folder.write_table("predictions.parquet", results.predictions)
+
+
+def _learn_beside(beside: Baselining, folder: RunFolder) -> None:
+    if beside.study.model.forecasts:
+        folder.write_table("baseline_forecasts.parquet", beside.forecasts())
+    found = beside.run()
+    for one in found.trees:
+        described = describe_trees(beside.study, beside.prepared, one.part, one.calibrator)
+        place = folder.bundle(one.part.series, one.part.fold.index, "lightgbm")
+        registry.write_trees(place, described, one.text)
+    folder.write_table("baseline_calibration_predictions.parquet", found.calibration_predictions)
+    folder.write_table("baseline_predictions.parquet", found.predictions)
 
 
 def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
@@ -183,14 +205,14 @@ def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
     for name in ("metrics.json", "diagnostics.json", "backtest.json"):
         if not folder.has(name):
             raise RunError(f"{path}: {name} is missing; continue with `walkforge resume {path}`")
-    foreign = folder.read_json("run.json").get("kind") == JUDGED
+    kind = folder.read_json("run.json").get("kind")
     verdict = gates.judge(
         metrics=folder.read_json("metrics.json"),
         diagnostics=folder.read_json("diagnostics.json"),
         backtest=folder.read_json("backtest.json"),
         data_info=folder.read_json("data_info.json"),
         profile=profile or load(folder / "study.yaml").judge.profile,
-        without=_NOT_FOR_FOREIGN if foreign else {},
+        without=_NOT_ASKED.get(kind, {}),
     )
     folder.write_json("verdict.json", verdict)
     report.write_report(folder.path)
@@ -269,11 +291,31 @@ def _measure(study: Study, folder: RunFolder, predictions: pl.DataFrame) -> None
 
 
 def _write_bundles(folder: RunFolder, learning: Learning, learned: list[Learned]) -> None:
+    """Write a bundle per member, and of several seeds one of all of them together."""
     for one in learned:
-        member = one.trained.member
-        place = f"{file_name(member.symbol)}_fold{member.fold}_seed{member.seed}"
         described = describe(learning.study, learning.prepared, one)
-        registry.write_bundle(folder / "models" / place, described, one.trained.state)
+        registry.write_bundle(_place(folder, one), described, one.trained.state)
+    n_seeds = len(learning.study.seeds)
+    if n_seeds == 1:
+        return
+    for first in range(0, len(learned), n_seeds):
+        seeds = learned[first : first + n_seeds]
+        described = describe_ensemble(
+            learning.study.name,
+            [describe(learning.study, learning.prepared, one) for one in seeds],
+        )
+        part = seeds[0].part
+        registry.write_ensemble(
+            folder.bundle(part.series, part.fold.index, "ensemble"),
+            described,
+            [_place(folder, one) for one in seeds],
+            [1 / n_seeds] * n_seeds,
+        )
+
+
+def _place(folder: RunFolder, one: Learned) -> Path:
+    member = one.trained.member
+    return folder.bundle(member.symbol, member.fold, f"seed{member.seed}")
 
 
 def _threads() -> int:
@@ -305,7 +347,8 @@ def _digest(study: Study) -> str:
     return digest_of_json(as_yaml(study))
 
 
-def _facts(study: Study) -> dict[str, Any]:
+def facts_of(study: Study) -> dict[str, Any]:
+    """Return what `run.json` says of every run: its name, versions and seeds."""
     import torch
 
     return {

@@ -116,7 +116,7 @@ def _train(
         watcher=logged,
         checkpoints=checkpoints,
         prune=logged.prune,
-        **learning._objective(device),
+        **learning.objective(device),
     )
     if device.type == "cuda":
         gc.collect()  # recorded steps refer to themselves; the next pack needs their memory
@@ -127,7 +127,7 @@ def _members(learning: Learning, number: int, study: Study) -> list[Member]:
     rate, decay = study.training.learning_rate, study.training.weight_decay
     return [
         replace(member, trial=number, learning_rate=rate, weight_decay=decay)
-        for _, member in learning._members()
+        for _, member in learning.members()
     ]
 
 

@@ -3,7 +3,7 @@
 The packed trainer needs torch and numpy alone.
 """
 
-from ._baselines import BASELINES, BaselineRows
+from ._baselines import BASELINES, BaselineRows, class_trees
 from ._forecast_baselines import FORECAST_BASELINES, BaselineForecast, ForecastRows
 from ._forecast_losses import forecast_losses
 from ._losses import classification_loss
@@ -25,6 +25,7 @@ __all__ = [
     "TrainedMember",
     "TrainingPlan",
     "Watcher",
+    "class_trees",
     "classification_loss",
     "forecast_losses",
     "train_pack",

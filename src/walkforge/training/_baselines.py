@@ -6,17 +6,25 @@ Every baseline learns from the training rows alone (LightGBM stops by the valida
 gives probabilities (n, C) for the rows it is asked about.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from walkforge.base import FloatArray, Int8Array, IntArray
+from walkforge.models import (
+    LEAST_PROBABILITY,
+    lagged_inputs,
+    lags_within,
+    spread_over_classes,
+    tree_probabilities,
+)
 
-# Bars back at which the learned baselines see a window: enough of its shape, few enough columns.
-_LAGS = (0, 1, 2, 4, 8, 16, 32, 64)
-_CHUNK_ROWS = 16_384
-_LEAST_PROBABILITY = 1e-3
+if TYPE_CHECKING:
+    from lightgbm import Booster
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,16 +50,8 @@ class BaselineRows:
 
     def inputs(self, rows: IntArray) -> np.ndarray:
         """Return scaled features (n, F x lags) float32 of rows, at a few lags of the window."""
-        lags = [lag for lag in _LAGS if lag < self.window_bars]
-        width = self.table.shape[1]
-        inputs = np.empty((len(rows), width * len(lags)), dtype=np.float32)
-        # In chunks: of all training rows one copy is in memory, which may be most of the table.
-        for start in range(0, len(rows), _CHUNK_ROWS):
-            chunk = slice(start, start + _CHUNK_ROWS)
-            for number, lag in enumerate(lags):
-                columns = slice(number * width, (number + 1) * width)
-                inputs[chunk, columns] = self.scale(self.table[rows[chunk] - lag])
-        return inputs
+        lags = lags_within(self.window_bars)
+        return lagged_inputs(self.table, rows, lags=lags, scale=self.scale)
 
     def train_shares(self) -> FloatArray:
         """Return the share (C,) of each class in the training rows."""
@@ -67,7 +67,7 @@ def majority(rows: BaselineRows) -> FloatArray:
 
 def prior(rows: BaselineRows) -> FloatArray:
     """The class shares of the training rows, whatever happens."""
-    shares = np.clip(rows.train_shares(), _LEAST_PROBABILITY, None)
+    shares = np.clip(rows.train_shares(), LEAST_PROBABILITY, None)
     return np.tile(shares / shares.sum(), (len(rows.asked), 1))
 
 
@@ -84,22 +84,26 @@ def logistic(rows: BaselineRows) -> FloatArray:
 
     model = LogisticRegression(C=0.1, max_iter=200, tol=1e-3)
     model.fit(rows.inputs(rows.train), rows.labels[rows.train])
-    return _spread(model.predict_proba(rows.inputs(rows.asked)), model.classes_, rows.n_classes)
+    said = model.predict_proba(rows.inputs(rows.asked))
+    return spread_over_classes(said, model.classes_, rows.n_classes)
 
 
 def lightgbm(rows: BaselineRows) -> FloatArray:
     """Gradient-boosted trees, stopped by the validation rows."""
+    return tree_probabilities(class_trees(rows), rows.inputs(rows.asked))
+
+
+def class_trees(rows: BaselineRows) -> Booster:
+    """Return the trees of the `lightgbm` baseline, to be asked by `models.tree_probabilities`."""
     from ._boosting import boosted_trees
 
-    trees = boosted_trees(
+    return boosted_trees(
         rows.inputs,
         rows.labels,
         learn=rows.train,
         stop=rows.validation,
         n_classes=rows.n_classes,
     )
-    known = np.asarray(trees.predict(rows.inputs(rows.asked)))
-    return _spread(known, np.arange(rows.n_classes), rows.n_classes)
 
 
 BASELINES: dict[str, Callable[[BaselineRows], FloatArray]] = {
@@ -126,14 +130,7 @@ def _sure_of(classes: IntArray | Int8Array, hit_rate: float, n_classes: int) -> 
 
     A baseline right less often than chance still names its class, by a hair's breadth.
     """
-    sure = np.clip(hit_rate, 1 / n_classes + 1e-6, 1 - _LEAST_PROBABILITY)
+    sure = np.clip(hit_rate, 1 / n_classes + 1e-6, 1 - LEAST_PROBABILITY)
     probabilities = np.full((len(classes), n_classes), (1 - sure) / (n_classes - 1))
     probabilities[np.arange(len(classes)), classes] = sure
     return probabilities
-
-
-def _spread(known: FloatArray, classes: np.ndarray, n_classes: int) -> FloatArray:
-    """Return (n, C) probabilities where the model may not have met every class in training."""
-    probabilities = np.full((len(known), n_classes), _LEAST_PROBABILITY)
-    probabilities[:, classes] = np.clip(known, _LEAST_PROBABILITY, None)
-    return probabilities / probabilities.sum(axis=1, keepdims=True)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from walkforge.base import FloatArray, Precision, TrainingError
-from walkforge.models import Architecture, PackedForward
+from walkforge.models import Architecture, PackedForward, with_fast_walks
 
 from ._batches import Batches, steps_of
 from ._body import Body
@@ -95,6 +95,16 @@ def train_pack(
             "two members have the same symbol, fold and seed in one trial; expected each once"
         )
     in_order = sorted(members, key=lambda member: -steps_of(member, plan.batch_size))
+    watcher = watcher or Unwatched()
+    architecture, reasons = with_fast_walks(
+        architecture,
+        n_members=len(members),
+        rows=plan.batch_size,
+        dtype=getattr(torch, precision.name),
+        device=table_NF.device,
+    )
+    for reason in reasons:
+        watcher.note(reason)
     with _room_for(members, table_NF.device):
         forward = PackedForward.build(
             architecture,
@@ -120,7 +130,7 @@ def train_pack(
             compiled=compiled,
             members_at_once=members_at_once
             or room_for_members(architecture, plan.batch_size, len(members), table_NF.device),
-            watcher=watcher or Unwatched(),
+            watcher=watcher,
             prune=prune or _nobody,
         )
     trainer.train(None if checkpoints is None else Checkpoints(checkpoints))
