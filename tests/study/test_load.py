@@ -43,7 +43,10 @@ def test_overrides_win_and_are_typed():
         ("training.epochs=many", r"training\.epochs is 'many'; input should be a valid integer"),
         ("training.epochs=0", r"training\.epochs is 0; it must be at least 1"),
         ("training.learning_rate=-1", r"learning_rate is -1"),
-        ("model.name=lstm", r"model\.name is 'lstm'; input should be 'mlp' or 'gru'"),
+        (
+            "model.name=lstm",
+            r"model\.name is 'lstm'; input should be 'mlp', 'gru', 'cnn_lstm' or 'bilstm'",
+        ),
         ("labels.kind=quantil", r"unknown label kind 'quantil' \(did you mean 'quantile'\?\)"),
         ("data.timeframe=1min", r"unknown timeframe '1min'"),
         ("data.start=tomorrow", r"'tomorrow' is not a time"),

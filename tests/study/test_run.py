@@ -215,3 +215,10 @@ def test_judging_again_by_another_profile_rewrites_the_verdict(small_run, tmp_pa
 def test_several_symbols_and_seeds_train_as_one_pack(small_run):
     first = json.loads((small_run / "training_log.jsonl").read_text().splitlines()[0])
     assert len(first["members"]) == 2 * 2 * 2
+
+
+def test_a_search_is_no_run_and_says_how_it_goes_on(tmp_path):
+    (tmp_path / "study.yaml").write_text("name: small\n")
+    (tmp_path / "tune.json").write_text("{}")
+    with pytest.raises(RunError, match="walkforge tune --resume"):
+        study.resume(tmp_path)

@@ -198,7 +198,7 @@ def test_no_thread_is_left_behind_by_an_error_or_ctrl_c(listener, problem):
 def test_a_run_is_watched_and_leaves_no_thread(listener, tmp_path):
     seen = []
     listener.stage = lambda name: seen.append((name, len(_watchdogs())))
-    bars = {"AAA": random_bars(300, seed=1)}
+    bars = {"AAA": random_bars(300, seed=1, symbol="AAA")}
     with pytest.raises(FoldError):
         study.run(small_study(), tmp_path / "out", watcher=listener, bars=bars)
     assert seen[0] == ("features, labels and folds", 1)

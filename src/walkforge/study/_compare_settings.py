@@ -17,7 +17,7 @@ def differing_settings(runs: Sequence[Compared]) -> dict[str, Any]:
     value is None); `n_same`: how many keys agree.
     """
     flat = [dict(_flat(run.study)) for run in runs]
-    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in _WORDS]
+    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if _counts(key)]
     differ = [k for k in keys if any(k not in one or one[k] != flat[0].get(k) for one in flat)]
     return {
         "n_same": len(keys) - len(differ),
@@ -34,6 +34,11 @@ def differing_settings(runs: Sequence[Compared]) -> dict[str, Any]:
             for key in differ
         ],
     }
+
+
+def _counts(key: str) -> bool:
+    """Return whether a key can change a run's numbers; what a search would try cannot."""
+    return key not in _WORDS and not key.startswith("tune.")
 
 
 def labels_that_differ(one: Compared, other: Compared) -> list[str]:

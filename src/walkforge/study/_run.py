@@ -93,6 +93,8 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
     longer those that the run began with.
     """
     folder = RunFolder.open(path)
+    if folder.has("tune.json"):
+        raise RunError(f"{path}: a search; continue it with `walkforge tune --resume {path}`")
     study = load(folder / "study.yaml")
     facts = folder.read_json("run.json")
     if facts.get("kind") == JUDGED:

@@ -210,7 +210,12 @@ def choose_steps(body: Body, *, compiled: bool) -> tuple[Steps, str]:
     """Return the way that suits the device, and why; `compiled` fuses what is not a product."""
     on_cuda = body.total_M.device.type == "cuda"
     if not on_cuda and not compiled:
-        return EagerSteps(body), "steps one by one: on the CPU arithmetic counts, not launches"
+        n_cores = torch.get_num_threads()
+        apart = f", members apart on {n_cores} cores" if n_cores > 1 else ""
+        return (
+            EagerSteps(body),
+            f"steps one by one{apart}: on the CPU arithmetic counts, not launches",
+        )
     update: Callable[..., None] = adamw_at_once
     if compiled:
         body.compute_loss = torch.compile(body.loss)
