@@ -7,14 +7,16 @@ import json
 import sys
 from pathlib import Path
 
+FORECASTS = ("mae_bps", "rmse_bps", "crps_bps", "direction_accuracy", "coverage_90", "qlike")
 SCORES = ("accuracy", "balanced_accuracy", "log_loss", "mcc", "roc_auc", "ece")
 
 
 def main(*runs: Path) -> None:
     for run in runs:
         print(f"### {run.name}\n")
-        for table in (_scores(run), _gates(run), _money(run), _facts(run)):
-            print(table + "\n")
+        for table in (_scores(run), _forecasts(run), _gates(run), _money(run), _facts(run)):
+            if table:
+                print(table + "\n")
 
 
 def _read(run: Path, name: str) -> dict:
@@ -25,12 +27,35 @@ def _scores(run: Path) -> str:
     metrics = _read(run, "metrics.json")
     lines = [f"| | {' | '.join(SCORES)} | log loss that the model saves |", "|---" * 8 + "|"]
     rows = {"**model**": metrics["model"]["pooled"]}
+    if "ensemble" in metrics:
+        rows["all seeds together"] = metrics["ensemble"]["pooled"]
     rows |= {name: blocks["pooled"] for name, blocks in metrics["baselines"].items()}
     for name, block in rows.items():
         saved = metrics["improvement"].get(name, {}).get("log_loss")
         cells = [_interval(block[score]) for score in SCORES]
         lines.append(f"| {name} | {' | '.join(cells)} | {_interval(saved) if saved else ''} |")
     return "\n".join(lines)
+
+
+def _forecasts(run: Path) -> str:
+    found = _read(run, "metrics.json").get("forecast")
+    if found is None:
+        return ""
+    lines = [f"| | {' | '.join(FORECASTS)} | CRPS or squared error saved |", "|---" * 8 + "|"]
+    rows = {"**model**": found["model"]} | found["baselines"]
+    for name, blocks in rows.items():
+        cells = [_interval(blocks["pooled"][measure], digits=3) for measure in FORECASTS]
+        lines.append(f"| {name} | {' | '.join(cells)} | {_saved(found, name)} |")
+    return "\n".join(lines)
+
+
+def _saved(found: dict, name: str) -> str:
+    tests = found["better_than"].get(name)
+    if tests is None:
+        return ""
+    test = tests["crps" if tests["crps"]["baseline_has_quantiles"] else "squared_error"]
+    span = "" if test["low"] is None else f" ({test['low']:.3g} to {test['high']:.3g})"
+    return f"{test['mean_difference']:.3g} {test['unit']}{span}, p = {test['p_value']:.3g}"
 
 
 def _gates(run: Path) -> str:
@@ -69,10 +94,11 @@ def _facts(run: Path) -> str:
     )
 
 
-def _interval(measure: dict) -> str:
+def _interval(measure: dict, digits: int = 4) -> str:
     if measure["value"] is None:
         return "-"
-    return f"{measure['value']:.4f} ({measure['low']:.4f} to {measure['high']:.4f})"
+    value, low, high = (f"{measure[end]:.{digits}f}" for end in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 if __name__ == "__main__":
