@@ -20,8 +20,10 @@ from ._dropout import MemberDropout
 # Bytes that one chunk of a prediction may take. A GPU wants chunks so large that launches do not
 # count, and small beside its table; a CPU wants them to stay in its cache.
 _CHUNK_BYTES = {"cuda": 256 * 2**20, "cpu": 8 * 2**20}
-# With fewer, calls count and not arithmetic: a row of a BiLSTM took five times as long alone.
+# With fewer rows calls count and not arithmetic: a row of a BiLSTM took five times as long alone.
 _LEAST_CHUNK_ROWS = 16
+# Before a prediction takes fewer rows at once, it takes fewer members.
+_CHUNK_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,14 +114,27 @@ def stack_states(
 def predict_outputs(
     forward: PackedForward, state: StateViews, rows: Sequence[IntArray]
 ) -> list[FloatArray]:
-    """Return float64 logits (n, C) of each member at its own `rows` (n,) of the table."""
+    """Return float64 outputs (n, K) of each member at its own `rows` (n,) of the table."""
+    n_members = max(1, min(len(rows), forward.rows_per_chunk(1) // _CHUNK_ROWS))
+    found: list[FloatArray] = []
+    for first in range(0, len(rows), n_members):
+        own = slice(first, first + n_members)
+        part = {name: tensor[own] for name, tensor in state.items()}
+        found += _outputs_of_group(forward, part, rows[own], first)
+    return found
+
+
+@torch.no_grad()
+def _outputs_of_group(
+    forward: PackedForward, state: StateViews, rows: Sequence[IntArray], first: int
+) -> list[FloatArray]:
     rows_MR = pad_rows(rows).to(forward.table_NF.device)
-    chunks = []
-    with torch.no_grad():
-        for chunk_MB in rows_MR.split(forward.rows_per_chunk(len(rows)), dim=1):
-            chunks.append(forward.outputs(state, chunk_MB).cpu())
-    logits_MRC = torch.cat(chunks, dim=1).double().numpy()
-    return [logits_MRC[m, : len(member_rows)] for m, member_rows in enumerate(rows)]
+    chunks = [
+        forward.outputs(state, chunk_MB, first=first).cpu()
+        for chunk_MB in rows_MR.split(forward.rows_per_chunk(len(rows)), dim=1)
+    ]
+    outputs_MRK = torch.cat(chunks, dim=1).double().numpy()
+    return [outputs_MRK[m, : len(own)] for m, own in enumerate(rows)]
 
 
 def pad_rows(rows: Sequence[IntArray | Int8Array]) -> Tensor:

@@ -31,8 +31,10 @@ from ._watcher import Watcher
 
 _EXACT = Precision("float32", autocast=False, tf32=False)
 
-# The gap between training and test needs no more training rows than this per member.
+# The gap between training and test needs no more training rows than this per member, and of many
+# members together.
 _MOST_TRAIN_ROWS_MEASURED = 5_000
+_TRAIN_ROWS_MEASURED = 40_000
 
 
 class Reader(Protocol):
@@ -179,9 +181,11 @@ class Learning:
             placed = [own + first[part.series] for part, own in zip(parts, rows, strict=True)]
             return models.predict_outputs(forward, state, placed)
 
+        self.watcher.doing("predicting")
         on_calibration = outputs_at([part.rows.calibration for part in parts])
         on_test = outputs_at([part.rows.test for part in parts])
-        sampled = [_thinned(part.rows.train, _MOST_TRAIN_ROWS_MEASURED) for part in parts]
+        most = min(_MOST_TRAIN_ROWS_MEASURED, max(1, _TRAIN_ROWS_MEASURED // len(parts)))
+        sampled = [_thinned(part.rows.train, most) for part in parts]
         on_train = outputs_at(sampled)
         learned, tables, earlier, forecasts, gaps = [], [], [], [], []
         for m, (part, one) in enumerate(zip(parts, trained, strict=True)):
