@@ -7,7 +7,7 @@ import pytest
 
 from drawn import random_bars
 from walkforge.base import LabelError
-from walkforge.labels import BAND_BARS, LabelRule, forecast_targets, outcomes
+from walkforge.labels import BAND_BARS, LabelRule, forecast_moves, forecast_targets, outcomes
 from walkforge.market import past_volatility
 
 STEPS = 4
@@ -82,14 +82,28 @@ def test_a_true_bar_is_a_possible_one():
     assert (FOUND.values[FOUND.valid][:, 4 * STEPS + 1 : 6 * STEPS : 2] > 0).all()
 
 
-def test_a_jump_out_of_a_market_that_stood_still_is_held_within_limits():
+def _calm_before_a_jump(moved):
+    """Return bars that hardly move, or not at all, and then jump by a fifth at row 100."""
     still = random_bars(120, seed=1)
-    flat = {name: np.full(120, 100.0) for name in ("open", "high", "low", "close")}
-    for values in flat.values():
-        values[100:] = 120.0
-    found = forecast_targets(dataclasses.replace(still, **flat), RULE)
+    level = 100.0 * np.exp(moved * np.random.default_rng(0).normal(size=120))
+    level[100:] *= 1.2
+    return dataclasses.replace(still, **dict.fromkeys(("open", "high", "low", "close"), level))
+
+
+def test_a_jump_out_of_a_market_that_hardly_moved_is_held_within_limits():
+    bars = _calm_before_a_jump(moved=1e-6)
+    found = forecast_targets(bars, RULE)
+    assert found.valid[99]
+    assert found.values[99].max() == 50.0
+    truth = forecast_moves(bars, RULE)[99]
+    assert truth[3] == pytest.approx(np.log(1.2), abs=1e-4), "what came true is not held"
+    assert truth[-1] == pytest.approx(np.log(1.2) / np.sqrt(STEPS), abs=1e-4)
+
+
+def test_a_market_that_stood_still_has_no_unit_for_its_next_move():
+    found = forecast_targets(_calm_before_a_jump(moved=0.0), RULE)
     assert np.isfinite(found.values).all()
-    assert found.values.max() == 50.0
+    assert not found.valid[:100].any()
 
 
 def test_rows_without_a_target_hold_zeros():

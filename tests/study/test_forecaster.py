@@ -54,6 +54,8 @@ def test_a_run_of_a_forecaster_holds_forecasts_beside_its_predictions(run):
     metrics = _json(run, "metrics.json")["forecast"]
     assert list(metrics["baselines"]) == list(metrics["better_than"]) == BASELINES
     assert list(metrics["model"]["by_step"]) == ["1", "2", "3"]
+    together = metrics["ensemble"]["pooled"]["crps_bps"]
+    assert together["n"] * 2 == metrics["model"]["pooled"]["crps_bps"]["n"]
     gates = {gate["name"] for gate in _json(run, "verdict.json")["gates"]}
     assert {f"forecast_beats_{name}" for name in BASELINES} <= gates
     assert "Forecasts" in (run / "report.html").read_text()
@@ -121,12 +123,19 @@ def test_the_newest_bars_alone_say_the_same_as_all(run):
 def _changed_after(bars, row):
     """Return bars with every price and volume after `row` replaced."""
     random = np.random.default_rng(5)
-    columns = {name: getattr(bars, name).copy() for name in ("open", "high", "low", "close")}
-    for values in columns.values():
-        values[row + 1 :] = 777.0
-    volume = bars.volume.copy()
-    volume[row + 1 :] = random.lognormal(3, 2, len(volume) - row - 1)
-    return dataclasses.replace(bars, **columns, volume=volume)
+    n = len(bars) - row - 1
+    close = 777.0 * np.exp(np.cumsum(random.normal(0, 0.05, n)))
+    noise = {
+        "open": close * np.exp(random.normal(0, 0.02, n)),
+        "close": close,
+        "high": close * 1.2,
+        "low": close / 1.2,
+        "volume": random.lognormal(3, 2, n),
+    }
+    columns = {name: getattr(bars, name).copy() for name in noise}
+    for name, values in noise.items():
+        columns[name][row + 1 :] = values
+    return dataclasses.replace(bars, **columns)
 
 
 def test_the_horizon_is_never_in_the_inputs():
@@ -232,6 +241,39 @@ def test_learned_weights_of_the_heads_are_learned():
     found = member.trained.state["task_log_variances"].numpy()
     assert found.shape == (4,)
     assert (found != 0).all()
+
+
+def test_a_head_without_weight_has_nothing_to_be_unsure_of():
+    plan = _study(
+        "model.learned_weights=true", "training.heads.band=0.0", "training.weight_decay=0.0",
+        "folds.count=1", "seeds=[0]",
+    )  # fmt: skip
+    (member,) = _learned({"AAA": random_bars(1500, seed=1, symbol="AAA")}, plan).members
+    found = member.trained.state["task_log_variances"].numpy()
+    assert found[1] == 0
+    assert (found[[0, 2, 3]] != 0).all()
+
+
+def test_baselines_are_made_as_wide_as_the_calibration_slice_asks_for_like_the_model():
+    """Otherwise whoever is calibrated would beat by that alone whoever is not."""
+    random = np.random.default_rng(3)
+    flat = random_bars(1500, seed=1, symbol="AAA")
+    # After training, moves are twice as wide against the volatility before them.
+    bumps = random.normal(0, 0.001, 1500) * np.where(np.arange(1500) % 8 < 2, 3.0, 1.0)
+    close = 100.0 * np.exp(np.cumsum(bumps))
+    bars = dataclasses.replace(flat, open=close, close=close, high=close * 1.001, low=close / 1.001)
+    tables = {}
+    for kind in ("none", "temperature"):
+        plan = _study("folds.count=1", "seeds=[0]", f"judge.calibration={kind}")
+        table = Baselining(plan, prepare({"AAA": bars}, plan), Silent()).forecasts()
+        tables[kind] = table.filter(pl.col("baseline") == "historical_volatility")
+    raw, wide = (np.log(t["q_95"] / t["q_05"]).to_numpy() for t in tables.values())
+    ratio = wide / raw
+    assert not np.allclose(ratio, 1.0)
+    # One factor for each step ahead, whatever the row.
+    for step in range(STEPS):
+        np.testing.assert_allclose(ratio[step::STEPS], ratio[step], rtol=1e-6)
+    assert (tables["none"]["f_close"] == tables["temperature"]["f_close"]).all()
 
 
 def test_a_head_without_weight_is_not_trained():

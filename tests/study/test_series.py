@@ -133,6 +133,35 @@ def test_a_series_that_was_named_is_never_left_out(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_series_keep_their_names_where_all_of_another_timeframe_are_left_out(tmp_path):
+    folder = _store(tmp_path / "venue", [random_bars(2200, symbol="AAA")])
+    plan = small_study(*OWN, f"data.bars={folder}", "data.more_timeframes=[5m]", "seeds=[0]")
+    run = study.run(plan, tmp_path / "run")
+    assert list(_json(run, "run.json")["left_out"]) == ["AAA/5m"]
+    for name in ("data_info.json", "backtest.json", "metrics.json"):
+        found = _json(run, name)
+        found = {"data_info.json": found, "metrics.json": found.get("model")}.get(name, found)
+        assert list(found.get("by_symbol", found)) == ["AAA/1m"], name
+
+
+def test_a_newcomer_pushes_nobody_out_of_a_run_that_has_begun(tmp_path):
+    bars = [random_bars(n, seed=n, symbol=s) for s, n in {"AAA": 2200, "BBB": 2300}.items()]
+    folder = _store(tmp_path / "venue", bars)
+    plan = small_study(f"data.bars={folder}", "data.most_symbols=2", "seeds=[0]", "folds.count=1")
+    run = study.run(plan, tmp_path / "run")
+    _store(folder, [random_bars(3000, seed=5, symbol="NEWCOMER")])
+    assert list(study.read_bars(plan)) == ["BBB", "NEWCOMER"]
+    again = study.backtest_again(run, ["capital=5000"])
+    assert sorted(again["by_symbol"]) == ["AAA", "BBB"]
+
+
+def test_symbols_that_are_named_are_all_taken(tmp_path):
+    bars = [random_bars(200 + n, seed=n, symbol=f"S{n}") for n in range(4)]
+    folder = _store(tmp_path / "venue", bars)
+    plan = small_study(f"data.bars={folder}", "data.symbols=[S0, S1, S3]", "data.most_symbols=2")
+    assert list(study.read_bars(plan)) == ["S0", "S1", "S3"]
+
+
 def test_the_newest_bars_and_the_longest_series_are_taken(tmp_path):
     lengths = {"AAA": 300, "BBB": 500, "CCC": 400}
     bars = [random_bars(n, seed=n, symbol=symbol) for symbol, n in lengths.items()]

@@ -1,5 +1,6 @@
 """Groups of members on cores of their own: the same numbers, and errors that come out."""
 
+import dataclasses
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ from training.packs import (
     BATCH_NORM,
     DEEP_GRU,
     DROPPED,
+    PLAN,
     Log,
     assert_same_members,
     make_member,
@@ -17,8 +19,9 @@ from training.packs import (
     unlike_members,
 )  # fmt: skip
 from training.packs import make_table as _table
-from walkforge.models import Mlp
+from walkforge.models import Mlp, initial_state
 from walkforge.training._cores import cut_for_cores, side_by_side
+from walkforge.training._progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,37 @@ def test_an_error_on_a_core_comes_out_and_the_others_stop(table, two_threads, mo
         train(DROPPED, table, many_members(table, 4))
     assert torch.get_num_threads() == 2
     assert threading.active_count() < 4
+
+
+def test_an_error_in_one_group_ends_the_others_at_once(table, two_threads, monkeypatch):
+    """The group that is whole would go on for thousands of steps."""
+    plain, steps = Mlp.forward, []
+
+    def broken(model, state, x_MBTF, *, dropout):
+        steps.append(1)
+        if float(state["1.weight"].detach()[0, 0, 0]) == doomed:
+            raise RuntimeError("size mismatch")
+        return plain(model, state, x_MBTF, dropout=dropout)
+
+    members = [make_member(table, "A", seed=1), make_member(table, "B", seed=2)]
+    doomed = float(initial_state(DROPPED, members[0].random_seed)["1.weight"][0, 0])
+    many = dataclasses.replace(PLAN, epochs=1, batch_size=1, patience=1)
+    monkeypatch.setattr(Mlp, "forward", broken)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        train(DROPPED, table, members, many)
+    assert len(steps) < 300
+
+
+def test_what_is_no_news_is_no_sign_of_life(table):
+    log = Log()
+    progress = Progress(1, log)
+    progress.expect([(slice(0, 2), 0)], [9, 9])
+    progress.tell()
+    assert log.steps == 0
+    progress.note(slice(0, 2), 3)
+    progress.tell()
+    progress.tell()
+    assert log.steps == 1
 
 
 def test_whoever_watches_can_stop_all_cores(table, two_threads):

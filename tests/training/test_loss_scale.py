@@ -88,6 +88,16 @@ def test_a_member_that_overflows_waits_with_half_the_scale_and_no_other_does():
     assert clean.tolist() == [8.0, 0.0, 0.0, 8.0]
 
 
+def test_a_member_without_a_batch_keeps_its_scale_whatever_its_gradient():
+    gradient = torch.full((3, 2), float("inf"))
+    gradient[2] = 1.0
+    scale, clean = torch.full((3,), 64.0), torch.tensor([5.0, 5.0, 1999.0])
+    active = torch.tensor([True, False, False])
+    unscale_(gradient, scale, clean, active)
+    assert scale.tolist() == [32.0, 64.0, 64.0]
+    assert clean.tolist() == [0.0, 5.0, 1999.0]
+
+
 def test_a_scale_grows_after_many_clean_steps_and_never_dies():
     scale, clean = torch.tensor([8.0, 2.0**-16]), torch.tensor([1998.0, 0.0])
     bad = torch.tensor([[1.0], [float("inf")]])

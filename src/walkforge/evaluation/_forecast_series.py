@@ -29,9 +29,12 @@ class SeriesIndex:
 
 def index_of(*tables: pl.DataFrame) -> SeriesIndex:
     """Return the series of all tables, which have `symbol` and `timeframe` in every row."""
-    columns = [table.select(pl.col("symbol", "timeframe").cast(pl.String)) for table in tables]
+    named_in_all = all("series" in table.columns for table in tables)
+    wanted = ["symbol", "timeframe", *(["series"] if named_in_all else [])]
+    columns = [table.select(pl.col(wanted).cast(pl.String)) for table in tables]
     pairs = pl.concat([column.unique() for column in columns]).unique()
-    named = sorted(zip(series_names(pairs), pairs.iter_rows(), strict=True))
+    of_pairs = pairs.select("symbol", "timeframe").iter_rows()
+    named = sorted(zip(series_names(pairs), of_pairs, strict=True))
     return SeriesIndex(tuple(pair for _, pair in named), tuple(name for name, _ in named))
 
 

@@ -9,12 +9,13 @@ from walkforge.base import FloatArray, PredictionsError, timeframe_ms
 
 from ._blocks import BlockPlan, plan_times
 from ._bootstrap import LEVEL
+from ._forecast_ensemble import ensemble_forecast
 from ._forecast_gain import diebold_mariano
 from ._forecast_losses import losses
 from ._forecast_match import refuse_other_keys, refuse_other_levels, refuse_other_truth, truth_of
 from ._forecast_quantiles import BELOW, levels_of
 from ._forecast_rows import BPS, Forecasts, forecasts_of, require_columns
-from ._forecast_series import index_of
+from ._forecast_series import SeriesIndex, index_of
 from ._forecast_sums import block_of_forecast_measures, shares_below, sums_by_way
 from ._paired_test import holm
 
@@ -38,7 +39,8 @@ def forecast_metrics(
     The tables have a row per decision and step ahead, see `docs/evaluation.md`; the baselines'
     one also the column `baseline`. `model` and each of `baselines`: blocks of measures `pooled`,
     `by_symbol` (by series), `by_step` and `by_fold`, and `quantiles`, the share of closes at or
-    below each. `better_than`: per baseline the test of Diebold and Mariano for `crps`,
+    below each. `ensemble`: the same of the median of all seeds, where there are several.
+    `better_than`: per baseline the test of Diebold and Mariano for `crps`,
     `squared_error` and `absolute_error`.
     Raises PredictionsError for an impossible table and where the rows of the model and of a
     baseline do not match, EvaluationError for an empty table, UsageError for a timeframe that
@@ -67,12 +69,23 @@ def forecast_metrics(
     _adjust(gains)
     return {
         "model": of_model,
+        **_ensemble(forecasts, index, plan, **drawing),
         "baselines": of_baselines,
         "better_than": gains,
         "horizon_bars": int(model.step.max()),
         "levels": list(levels_of(model).values()),
         "bootstrap": plan.as_dict() | {"level": LEVEL, **drawing},
     }
+
+
+def _ensemble(
+    forecasts: pl.DataFrame, index: SeriesIndex, plan: BlockPlan, *, n_resamples: int, seed: int
+) -> dict[str, Any]:
+    """Return the measures of the seeds' median, under `ensemble`; nothing for a single seed."""
+    if "seed" not in forecasts.columns or forecasts["seed"].n_unique() < 2:
+        return {}
+    rows = forecasts_of(ensemble_forecast(forecasts), index, what="ensemble")
+    return {"ensemble": _measured(rows, plan, n_resamples=n_resamples, seed=seed)[0]}
 
 
 def _by_baseline(baselines: pl.DataFrame | None) -> dict[str, pl.DataFrame]:

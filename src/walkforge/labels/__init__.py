@@ -3,7 +3,7 @@
 from ._limits import Limits, fit_limits
 from ._outcomes import NEVER, Outcomes, outcomes
 from ._rule import KINDS, LabelRule, class_names
-from ._targets import BAND_BARS, BAND_WIDTH, Targets, forecast_targets
+from ._targets import BAND_BARS, BAND_WIDTH, Targets, forecast_moves, forecast_targets
 
 __all__ = [
     "BAND_BARS",
@@ -16,6 +16,7 @@ __all__ = [
     "Targets",
     "class_names",
     "fit_limits",
+    "forecast_moves",
     "forecast_targets",
     "outcomes",
 ]

@@ -22,9 +22,11 @@ BAND_BARS = 20
 BAND_WIDTH = 2.0
 """Half width of the band, in standard deviations."""
 
-# A jump out of a market that stood still would be thousands of its own past volatility, and one
-# such row would teach more than all others.
+# A jump out of a market that hardly moved would be thousands of its own past volatility, and one
+# such row would teach more than all others. What it truly was is `forecast_moves`.
 _FURTHEST = 50.0
+# A market that stood still has no unit to measure its next move in.
+_STANDS_STILL = 1e-10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +42,20 @@ class Targets:
     volatility: Float64[np.ndarray, " n"]
     """sigma: of the last log returns up to the bar; NaN in the warm-up."""
     valid: Bool[np.ndarray, " n"]
-    """Whether past and future are there, in one segment."""
+    """Whether past and future are there, in one segment, and the past moved at all."""
+    rule: LabelRule
+
+
+def forecast_moves(bars: Bars, rule: LabelRule) -> Float64[np.ndarray, "n targets"]:
+    """Return what came after each bar, ordered as targets are, in logarithms and not in sigma.
+
+    The last number is the volatility of the horizon, a fraction per bar. NaN where not known.
+    """
+    steps = rule.horizon_bars
+    moves = np.full((len(bars), 6 * steps + 1), np.nan)
+    for rows in bars.segments:
+        _fill_segment(moves[rows], bars, rows, steps)
+    return moves
 
 
 def forecast_targets(bars: Bars, rule: LabelRule) -> Targets:
@@ -54,15 +69,13 @@ def forecast_targets(bars: Bars, rule: LabelRule) -> Targets:
             "labels.kind is triple_barrier, whose trades end when they end; a forecaster looks "
             "labels.horizon_bars ahead, so choose quantile, threshold, volatility or direction"
         )
-    steps = rule.horizon_bars
     sigma = past_volatility(bars, rule.volatility_bars)
-    values = np.full((len(bars), 6 * steps + 1), np.nan)
-    for rows in bars.segments:
-        _fill_segment(values[rows], bars, rows, steps)
+    values = forecast_moves(bars, rule)
     values /= sigma[:, None]
-    valid = np.isfinite(values).all(axis=1)
+    valid = np.isfinite(values).all(axis=1) & (sigma > _STANDS_STILL)
     values[~valid] = 0.0
-    return Targets(values.clip(-_FURTHEST, _FURTHEST).astype(np.float32), sigma, valid)
+    held = values.clip(-_FURTHEST, _FURTHEST).astype(np.float32)
+    return Targets(held, sigma, valid, rule)
 
 
 def _fill_segment(values: np.ndarray, bars: Bars, rows: slice, steps: int) -> None:

@@ -35,6 +35,8 @@ _MANY_ROWS = 32
 _WARPS = {2: {16: 1, 32: 4, 64: 4, 128: 8}, 4: {16: 2, 32: 4, 64: 8, 128: 16}}
 
 _REPETITIONS = 7
+# A choice within the noise of a clock would come out the other way in the next process.
+_CLEARLY = 0.9
 
 Walks = tuple[Callable[..., tuple[Tensor, ...]], Callable[..., Any]]
 
@@ -170,7 +172,7 @@ def faster_walk(
     except Exception as error:
         first = next(iter(str(error).splitlines()), "")
         return False, f"no resident {kind.upper()} kernel: {type(error).__name__}: {first}"
-    if resident_ms < batched_ms:
+    if resident_ms < _CLEARLY * batched_ms:
         times = f"{resident_ms:.2g} ms against {batched_ms:.2g} ms batched"
         return True, f"resident {kind.upper()} kernel for {shape}: {times}"
     times = f"{batched_ms:.2g} ms against {resident_ms:.2g} ms resident"

@@ -59,11 +59,17 @@ def _bars(run: Run) -> str:
     provenances = {str(info.get("provenance", "")) for info in by_symbol.values()} - {""}
     parts = [
         listed(list(by_symbol), 6),
-        _text(at(run.study, "data", "timeframe")),
+        _timeframes(run),
         span_of(run),
         ", ".join(sorted(provenances)),
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _timeframes(run: Run) -> str:
+    more = at(run.study, "data", "more_timeframes")
+    every = [at(run.study, "data", "timeframe"), *(more if isinstance(more, list) else [])]
+    return ", ".join(_text(one) for one in every if one)
 
 
 def _labels(run: Run) -> str:

@@ -34,7 +34,8 @@ def read_bars(study: Study) -> dict[str, Bars]:
     ]
     if not symbols:
         raise BarsError(f"no symbol has bars of {' and '.join(data.timeframes)}; bring others")
-    symbols = _most(symbols, by_timeframe[data.timeframe], data.most_symbols)
+    if not data.symbols:
+        symbols = _most(symbols, by_timeframe[data.timeframe], data.most_symbols)
     newest = slice(None if data.newest_bars is None else -data.newest_bars, None)
     return {
         series_name(symbol, timeframe, data): by_timeframe[timeframe][symbol].take(newest)

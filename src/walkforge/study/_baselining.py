@@ -86,8 +86,17 @@ class Baselining:
         tables = []
         for number, (part, name) in enumerate(jobs):
             self._tell(number, len(jobs), part, name)
-            series, rows = self.prepared.series[part.series], self._rows(part, part.rows.test)
-            tables.append(baseline_table(name, row, part, series, rows))
+            asked = np.concatenate([part.rows.calibration, part.rows.test])
+            tables.append(
+                baseline_table(
+                    name,
+                    row,
+                    part,
+                    self.prepared.series[part.series],
+                    class_rows=self._rows(part, asked),
+                    calibrated=self.study.judge.calibration != "none",
+                )
+            )
         return pl.concat(tables, how="diagonal")
 
     def _tell(self, number: int, total: int, part: Part, name: str) -> None:

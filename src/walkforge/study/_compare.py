@@ -121,9 +121,11 @@ def _days(run: Compared, predictions: pl.DataFrame) -> _Days | None:
     stamps = predictions["timestamp"].dt.epoch("ms").to_numpy()
     days = np.unique(stamps // _DAY_MS)
     trades = run.folder.read_table("trades.parquet")
-    step_ms = timeframe_ms(str(predictions["timeframe"][0]))
-    # Decided at the close: the bar itself opened one step before, maybe on another day.
-    decided = (trades["decided_at"].dt.epoch("ms").to_numpy() - step_ms) // _DAY_MS
+    lengths_ms = {timeframe_ms(str(name)) for name in predictions["timeframe"].unique()}
+    # Decided at the close: the bar itself opened one step before, maybe on another day. Bars of
+    # several lengths within a day all lie in the day that the last moment before the close is in.
+    back_ms = lengths_ms.pop() if len(lengths_ms) == 1 else 1
+    decided = (trades["decided_at"].dt.epoch("ms").to_numpy() - back_ms) // _DAY_MS
     place = np.searchsorted(days, decided).clip(0, len(days) - 1)
     known = days[place] == decided
     pnl = np.bincount(place[known], trades["pnl"].to_numpy()[known], minlength=len(days))

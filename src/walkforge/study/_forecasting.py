@@ -3,7 +3,7 @@
 Shapes: n rows, H steps ahead, Q quantiles, K numbers of a forecast row
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 from walkforge import calibration, training
 from walkforge.base import FloatArray, IntArray
 from walkforge.calibration import ForecastClasses
-from walkforge.labels import LabelRule, Limits
+from walkforge.labels import LabelRule, Limits, forecast_moves
 from walkforge.models import ForecastPrices, ForecastRow, forecast_prices
 from walkforge.training import BaselineForecast, BaselineRows, ForecastRows
 
@@ -75,17 +75,40 @@ class ForecastReader:
 
 
 def baseline_table(
-    name: str, row: ForecastRow, part: Part, series: Series, class_rows: BaselineRows
+    name: str,
+    row: ForecastRow,
+    part: Part,
+    series: Series,
+    *,
+    class_rows: BaselineRows,
+    calibrated: bool,
 ) -> pl.DataFrame:
     """Return the rows of `baseline_forecasts.parquet` of one baseline's test slice.
 
-    `class_rows` asks for the rows of the test slice.
+    `class_rows` asks for the rows of the calibration slice, and behind them those of the test
+    slice. Where `calibrated`, its quantiles are made as wide as the calibration slice asks for,
+    like the model's.
     """
-    asked = ForecastRows(class_rows, _closes(row, series), np.array(row.levels))
-    found = training.FORECAST_BASELINES[name](asked)
+    levels = np.array(row.levels)
+    asked = ForecastRows(class_rows, _closes(row, series), levels)
+    said = training.FORECAST_BASELINES[name](asked)
+    edge = len(part.rows.calibration)
+    found = _rows_from(said, edge)
+    if calibrated and said.quantiles is not None and found.quantiles is not None:
+        realised = asked.closes[part.rows.calibration].astype(np.float64)
+        spread = calibration.fit_spread(said.quantiles[:edge], levels, realised)
+        found = replace(found, quantiles=spread.apply(found.quantiles, levels))
     table = truth_table(row, series, part, seed=0)
     return table.with_columns(_columns_of_baseline(found, row, part, series)).with_columns(
         baseline=pl.lit(name)
+    )
+
+
+def _rows_from(said: BaselineForecast, first: int) -> BaselineForecast:
+    return BaselineForecast(
+        said.closes[first:],
+        quantiles=None if said.quantiles is None else said.quantiles[first:],
+        volatility=None if said.volatility is None else said.volatility[first:],
     )
 
 
@@ -95,12 +118,13 @@ def truth_table(row: ForecastRow, series: Series, part: Part, seed: int) -> pl.D
     bars, rows = series.bars, part.rows.test
     steps = np.arange(1, row.horizon_bars + 1)
     ahead = (rows[:, None] + steps).ravel()
-    sigma = series.targets.volatility[rows]
     close = bars.close[rows]
-    known = row.split_targets(series.targets.values[rows].astype(np.float64))
+    known = row.split_targets(forecast_moves(bars, series.targets.rule)[rows])
     middle, half = known["band"][..., 0], known["band"][..., 1]
     edges = np.stack([middle - half, middle, middle + half], axis=-1)
-    bands = close[:, None, None] * np.exp(sigma[:, None, None] * edges)
+    bands = close[:, None, None] * np.exp(edges)
+
+    named = part.series != bars.symbol
 
     def once_a_step(values: Any) -> Any:
         return np.repeat(values, row.horizon_bars)
@@ -118,7 +142,8 @@ def truth_table(row: ForecastRow, series: Series, part: Part, seed: int) -> pl.D
             "last_close": once_a_step(close),
             **{name: getattr(bars, name)[ahead] for name in _BAR},
             **{name: bands[..., k].ravel() for k, name in enumerate(_BAND)},
-            "volatility": once_a_step(known["volatility"][:, 0] * sigma),
+            "volatility": once_a_step(known["volatility"][:, 0]),
+            **({"series": pl.repeat(part.series, len(ahead), eager=True)} if named else {}),
         }
     )
 
@@ -153,9 +178,12 @@ def _quantile_columns(quantiles: FloatArray, row: ForecastRow) -> dict[str, Floa
 
 
 def _closes(row: ForecastRow, series: Series) -> np.ndarray:
-    """Return where the close of every step went (N, H), in sigma."""
+    """Return where the close of every step went (N, H), in sigma; read at known rows only."""
     assert series.targets is not None  # or there were nothing to forecast
-    return row.split_targets(series.targets.values)["ohlc"][..., 3]
+    moves = forecast_moves(series.bars, series.targets.rule)
+    with np.errstate(over="ignore"):  # of rows that nobody reads
+        in_sigma = row.split_targets(moves)["ohlc"][..., 3] / series.targets.volatility[:, None]
+        return in_sigma.astype(np.float32)
 
 
 def _limits(limits: Limits, rule: LabelRule) -> tuple[FloatArray, bool]:

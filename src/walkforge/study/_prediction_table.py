@@ -29,6 +29,8 @@ def prediction_table(
             "resolved_at": _moments(data.outcomes.resolved_at[rows]),
         }
     )
+    if part.series != data.bars.symbol:
+        table = table.with_columns(series=pl.lit(part.series))
     for kind, values in (("logit", logits), ("p", probabilities)):
         if values is not None:
             columns = zip(prepared.classes, values.T, strict=True)

@@ -7,6 +7,7 @@ Each stage leaves its files whole; a run that was cut off goes on after its last
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -125,10 +126,13 @@ def bars_of_run(
     `bars` by series take the place of the study's own source. Raises RunError where they are not
     those that the run began with.
     """
-    bars = read_bars(study) if bars is None else dict(bars)
     if not folder.has("data_info.json"):
-        return bars
+        return read_bars(study) if bars is None else dict(bars)
     known = folder.read_json("data_info.json")
+    if bars is None:
+        # By name: what the folder has got since must not push one of them out of a selection.
+        symbols = tuple(dict.fromkeys(str(one["symbol"]) for one in known.values()))
+        bars = read_bars(replace(study, data=replace(study.data, symbols=symbols)))
     changed = [s for s in known if s not in bars or known[s].get("digest") != bars[s].digest()]
     if changed:
         raise RunError(

@@ -40,7 +40,8 @@ class DataSection:
     symbols: tuple[str, ...] = ()
     """Empty: all symbols that the source has. `--symbols FILE` sets it."""
     most_symbols: int | None = None
-    """Of the symbols that the source has, only so many: those with the most bars."""
+    """Of the symbols that the source has, only so many: those with the most bars. Without effect
+    where `symbols` names them."""
     timeframe: str = "1m"
     more_timeframes: tuple[str, ...] = ()
     """Every symbol is one more series, with models of its own, per further timeframe."""

@@ -123,6 +123,12 @@ def _worlds(
             "warning: tune.folds is all: validation slices of later folds lie in the calibration "
             "and test slices of earlier folds, so settings are chosen by rows that judge the result"
         )
+    if study.folds.calendar == "own" and len(worlds.bars) > 1:
+        watcher.note(
+            "warning: every series is cut on its own calendar, and all share the settings: "
+            "validation rows of one may lie in the time that tests another; name one series with "
+            "--set 'data.symbols=[...]', or set folds.calendar=common"
+        )
     return worlds
 
 

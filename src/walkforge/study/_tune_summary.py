@@ -33,6 +33,9 @@ def best_study(study: Study, tried: Sequence[Trial], best: Trial) -> Study:
     if study.tune.folds == "all" and study.folds.kind == "walk_forward":
         words.append("Chosen on the validation slices of all folds, which lie in the calibration "
                      "and test slices of earlier folds.")  # fmt: skip
+    if study.folds.calendar == "own":
+        words.append("Chosen on the validation slices of all series together, each on its own "
+                     "calendar, which may lie in the time that tests another.")  # fmt: skip
     return replace(
         with_settings(study, best.settings),
         note=" ".join(word for word in words if word),

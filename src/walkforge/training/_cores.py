@@ -57,7 +57,9 @@ def side_by_side(
         try:
             left = set(under_way)
             while left:
-                _, left = wait(left, _LOOK_S, FIRST_COMPLETED)
+                done, left = wait(left, _LOOK_S, FIRST_COMPLETED)
+                for one in done:
+                    one.result()  # an error of one group ends the others too
                 look()
             return [done.result() for done in under_way]
         except BaseException:

@@ -99,8 +99,9 @@ class ForecastObjective:
         log_variances_M4 = state.get("task_log_variances")
         if log_variances_M4 is None:
             return losses_MB4.sum(-1)
-        # Kendall, Gal and Cipolla 2018, "Multi-task learning using uncertainty to weigh losses".
-        log_variances_M14 = log_variances_M4[:, None]
+        # Kendall, Gal and Cipolla 2018, "Multi-task learning using uncertainty to weigh losses". A
+        # head without weight has nothing to be uncertain about: its term would fall without end.
+        log_variances_M14 = torch.where(self.weights_4 > 0, log_variances_M4[:, None], 0.0)
         return (losses_MB4 * torch.exp(-log_variances_M14) + log_variances_M14).sum(-1)
 
     def keep(self, members: Tensor) -> None:

@@ -116,10 +116,10 @@ class Pack:
             else:
                 place.copy_(gradient)
 
-    def unscale(self, own: slice) -> Tensor:
+    def unscale(self, own: slice, active_M: Tensor | None = None) -> Tensor:
         """Divide the gradients of some members by their loss scales; return which are finite."""
         gradient_MQ = self.scratch_MQ[own]
-        return unscale_(gradient_MQ, self.loss_scale_M[own], self.clean_steps_M[own])
+        return unscale_(gradient_MQ, self.loss_scale_M[own], self.clean_steps_M[own], active_M)
 
     def buffers(self, own: slice) -> Tensor:
         """Return what some members keep beside their parameters (running statistics): a view."""

@@ -11,6 +11,7 @@ class Progress:
     def __init__(self, epoch: int, watcher: Watcher) -> None:
         self.epoch = epoch
         self.watcher = watcher
+        self._told = 0
         self._steps: dict[int, tuple[int, int]] = {}
         """Steps taken, and steps in all, by the first member of each group."""
 
@@ -24,7 +25,9 @@ class Progress:
         self._steps[own.start] = (step, self._steps[own.start][1])
 
     def tell(self) -> None:
-        """Tell the watcher."""
+        """Tell the watcher of steps that it has not heard of: what is said is a sign of life."""
         known = list(self._steps.values())
         done, total = (sum(part) for part in zip(*known, strict=True))
-        self.watcher.step(self.epoch, done, total)
+        if done > self._told:
+            self._told = done
+            self.watcher.step(self.epoch, done, total)

@@ -192,7 +192,7 @@ class ReplayedSteps:
         buffers = body.pack.buffers(own)
         before = buffers.clone()
         loss_M = body.gradients(own, *body.batches.batch_at(own, self.cursor))
-        updated_M = active_M & body.pack.unscale(own) if body.scales else active_M
+        updated_M = active_M & body.pack.unscale(own, active_M) if body.scales else active_M
         self.update(
             body.pack.moments(own),
             rate_M=self.rates_SM.index_select(0, self.cursor)[0, own],

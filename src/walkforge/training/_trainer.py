@@ -226,7 +226,8 @@ class _Trainer:
         n_rows = sum(len(member.train_rows) for member in self.running)
         train_loss_M = self._train()
         self.watcher.doing("validating")
-        validation_loss_M = self._validate()
+        with products_in(self.validation.forward.precision):
+            validation_loss_M = self._validate()
         self.watcher.doing("waiting for the device")  # the one time in an epoch
         losses = torch.stack([train_loss_M, validation_loss_M], dim=1).tolist()
         report = self._report(losses)
@@ -250,9 +251,11 @@ class _Trainer:
         self.progress = Progress(self.epoch, self.watcher)
         self.progress.expect(((own, 0) for own in (*apart, *others)), steps)
         groups = deque((own, 0) for own in others)
-        for stopped in self._side_by_side(self._take_steps, apart):
-            if stopped is not None:
-                groups = self._smaller(groups, stopped)
+        together = [one for one in self._side_by_side(self._take_steps, apart) if one is not None]
+        # What failed beside another may find room alone, so that only the first asks for less.
+        groups.extendleft((one.own, one.step) for one in together[1:])
+        for first in together[:1]:
+            groups = self._smaller(groups, first)
         while groups:
             stopped = self._take_steps(*groups.popleft(), tells=True)
             if stopped is not None:
@@ -297,6 +300,8 @@ class _Trainer:
             try:
                 taken = self.steps.advance(own, step)
             except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 return _Stopped(own, step, error)
             step = min(step + taken, n_steps)
             self.progress.note(own, step)

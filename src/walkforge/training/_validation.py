@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from walkforge.base import Precision
 from walkforge.models import pad_rows
 
 from ._body import Body
@@ -30,7 +31,7 @@ class Validation:
     def __init__(self, body: Body) -> None:
         self.body = body
         # In float32 whatever training takes: so test rows are predicted, and bundles predict.
-        precision = replace(body.forward.precision, name="float32", autocast=False)
+        precision = Precision("float32", autocast=False, tf32=False)
         self.forward = replace(body.forward, precision=precision)
         self.pieces = 1
         """A chunk is computed in so many pieces; more than one only when memory is short."""
