@@ -25,6 +25,7 @@ from ._catalogue import FORECASTERS, MODELS, build_architecture
 from ._cnn_lstm import CnnLstm
 from ._dropout import MemberDropout, mix_bits_, step_keys
 from ._fast_walks import with_fast_walks
+from ._forecast_heads import HEADS
 from ._forecast_prices import ForecastPrices, forecast_prices
 from ._forecast_row import LEVELS, ForecastRow
 from ._forward import PackedForward, pad_rows, predict_outputs, stack_states
@@ -33,6 +34,7 @@ from ._mlp import Mlp
 
 __all__ = [
     "FORECASTERS",
+    "HEADS",
     "LEAST_PROBABILITY",
     "LEVELS",
     "MODELS",

@@ -49,8 +49,13 @@ class ForecastRow:
             *(f"{name}_{step}" for step in steps for name in _BAR),
             *(f"{name}_{step}" for step in steps for name in _BAND),
             "volatility",
-            *(f"q_{round(100 * level):02d}_{step}" for step in steps for level in self.levels),
+            *(f"{name}_{step}" for step in steps for name in self.quantile_names),
         )
+
+    @property
+    def quantile_names(self) -> tuple[str, ...]:
+        """Return what the quantile of each level is called: `q_05` is that of 0.05."""
+        return tuple(f"q_{round(100 * level):02d}" for level in self.levels)
 
     def split_targets(self, targets: Any) -> dict[str, Any]:
         """Return views of what came true [..., 6 H + 1], as `labels.forecast_targets` orders it:

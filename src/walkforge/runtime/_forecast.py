@@ -37,7 +37,7 @@ class ForecastReader:
     @property
     def names(self) -> list[str]:
         """Return the columns of prices in order: step by step, and last the volatility."""
-        quantiles = [f"q_{round(100 * level):02d}" for level in self.row.levels]
+        quantiles = self.row.quantile_names
         steps = range(1, self.row.horizon_bars + 1)
         kinds = (*_BAR, *_BAND, *quantiles)
         return [*(f"{kind}_{step}" for step in steps for kind in kinds), "volatility"]

@@ -171,10 +171,7 @@ def _columns_of_baseline(
 
 
 def _quantile_columns(quantiles: FloatArray, row: ForecastRow) -> dict[str, FloatArray]:
-    return {
-        f"q_{round(100 * level):02d}": quantiles[..., k].ravel()
-        for k, level in enumerate(row.levels)
-    }
+    return {name: quantiles[..., k].ravel() for k, name in enumerate(row.quantile_names)}
 
 
 def _closes(row: ForecastRow, series: Series) -> np.ndarray:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from walkforge.base import FloatArray, Int8Array, IntArray, TrainingError, derive_seed
+from walkforge.models import HEADS
 
 LOSSES = ("cross_entropy", "focal")
 SCHEDULES = ("constant", "cosine", "plateau")
-HEADS = ("ohlc", "band", "volatility", "quantiles")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
