@@ -25,7 +25,7 @@ os.environ["WALKFORGE_CACHE_GIB"] = "0"  # features are computed, not found
 from _side_by_side import hardware
 
 from walkforge import market, study
-from walkforge.base import resident_bytes
+from walkforge.base import peak_resident_bytes, resident_bytes
 
 _MIB = 2**20
 _N_COLUMNS = 72
@@ -121,7 +121,7 @@ class _Peaks(study.Silent):
         """End the stage that runs."""
         if self.stages:
             last = self.stages[-1]
-            last["peak"] = _peak_bytes()
+            last["peak"] = peak_resident_bytes()
             last["seconds"] = time.perf_counter() - last["seconds"]
 
     def _begin(self, name: str) -> None:
@@ -130,11 +130,6 @@ class _Peaks(study.Silent):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         begun = {"name": name, "before": resident_bytes(), "seconds": time.perf_counter()}
         self.stages.append(begun)
-
-
-def _peak_bytes() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _measured(folder: Path, settings: list[str]) -> dict[str, Any]:

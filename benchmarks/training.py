@@ -12,7 +12,9 @@ All draw new batches every epoch, clip gradients per model and step with AdamW, 
 precision; the packed program also validates and keeps best states. They take turns in one process;
 medians. One model after the other does not become faster with more models, so it is measured once
 a round. The share of the roof is the arithmetic done per second over that of a large matrix product
-in the same rounds.
+in the same rounds. A second table has what each size costs besides, in a process of its own: how
+much longer the first epoch and all before it take (choosing walks, compiling kernels, capturing
+graphs), and peak memory beyond that of the libraries.
 
 Shapes: M members, B rows in a batch, T bars in the window, F features, K outputs, Y true numbers
 """
@@ -166,13 +168,14 @@ WORKLOADS = {
 class Bench:
     """One workload's data on the device, and its rivals."""
 
-    workload: Workload
+    name: str
     device: torch.device
     precision: Precision
     seconds: float
     """About how long one measurement takes."""
 
     def __post_init__(self) -> None:
+        self.workload = WORKLOADS[self.name]
         random = np.random.default_rng(0)
         self.n_rows = 64 * self.workload.batch_size
         bars = self.workload.architecture.window_bars
@@ -190,6 +193,16 @@ class Bench:
 
     def packed(self, n_members: int, expected_rows_per_s: float) -> float:
         """Return rows/s of the packed program, from its second epoch on."""
+        return statistics.median(self._trained(n_members, expected_rows_per_s).rows_per_s[1:])
+
+    def start(self, n_members: int, expected_rows_per_s: float) -> float:
+        """Return how many seconds longer than a later epoch the first and all before it take."""
+        began = time.perf_counter()
+        speeds = self._trained(n_members, expected_rows_per_s)
+        first, *later = itertools.pairwise([began, *speeds.at_s])
+        return (first[1] - first[0]) - statistics.median(b - a for a, b in later)
+
+    def _trained(self, n_members: int, expected_rows_per_s: float) -> "_Speeds":
         per_epoch = expected_rows_per_s * self.seconds / 2
         n_batches = int(per_epoch / (n_members * self.workload.batch_size))
         # An epoch of a real study has hundreds of batches; with a few, its ends would be measured.
@@ -216,7 +229,7 @@ class Bench:
                 else {"n_classes": _N_CLASSES}
             ),
         )
-        return statistics.median(speeds.rows_per_s[1:])
+        return speeds
 
     def loader(self) -> float:
         """Return rows/s of one model with a DataLoader."""
@@ -299,11 +312,10 @@ class Bench:
     def processes(self) -> float:
         """Return rows/s of the loader in one process per core, all at work at the same time."""
         n_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        name = next(key for key, one in WORKLOADS.items() if one is self.workload)
         context = multiprocessing.get_context("spawn")
         ready = context.Barrier(n_processes)
         with context.Pool(n_processes, initializer=_wait_for_all, initargs=(ready,)) as pool:
-            jobs = [(name, str(self.device), self.precision, 3 * self.seconds)] * n_processes
+            jobs = [(self.name, self.device, self.precision, 3 * self.seconds)] * n_processes
             return sum(pool.starmap(_loader_alone, jobs, chunksize=1))
 
     def roof(self) -> float:
@@ -348,6 +360,36 @@ class Bench:
             torch.cuda.synchronize()
 
 
+def cost(bench: Bench, n_members: int, rows_per_s: float) -> tuple[float, float]:
+    """Return seconds of starting, and peak MiB beyond the libraries, in a process of its own.
+
+    No members stand for one model with a loader, whose start is not measured.
+    """
+    asked = (bench.name, bench.device, bench.precision, bench.seconds, n_members, rows_per_s)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_cost_here, asked)
+
+
+def _cost_here(
+    name: str,
+    device: torch.device,
+    precision: Precision,
+    seconds: float,
+    n_members: int,
+    rows_per_s: float,
+) -> tuple[float, float]:
+    on_gpu = device.type == "cuda"
+    libraries = 0 if on_gpu else peak_resident_bytes()
+    bench = Bench(name, device, precision, seconds)
+    if n_members:
+        start_s = bench.start(n_members, rows_per_s)
+    else:
+        bench.loader()
+        start_s = math.nan
+    peak = torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident_bytes()
+    return start_s, (peak - libraries) / 2**20
+
+
 _READY = None
 
 
@@ -356,19 +398,20 @@ def _wait_for_all(ready) -> None:
     _READY = ready
 
 
-def _loader_alone(name: str, device: str, precision: Precision, seconds: float) -> float:
+def _loader_alone(name: str, device: torch.device, precision: Precision, seconds: float) -> float:
     """Return rows/s of the loader in this process, begun when all processes are ready."""
     torch.set_num_threads(1)
-    bench = Bench(WORKLOADS[name], torch.device(device), precision, seconds)
+    bench = Bench(name, device, precision, seconds)
     _READY.wait()
     return bench.loader()
 
 
 class _Speeds:
-    """A watcher that keeps each epoch's rows/s."""
+    """A watcher that keeps each epoch's rows/s, and when it ended."""
 
     def __init__(self) -> None:
         self.rows_per_s: list[float] = []
+        self.at_s: list[float] = []
 
     def note(self, text: str) -> None: ...
 
@@ -378,6 +421,7 @@ class _Speeds:
 
     def epoch(self, report: dict) -> None:
         self.rows_per_s.append(report["rows_per_s"])
+        self.at_s.append(time.perf_counter())
 
 
 def measure(bench: Bench, members: list[int], rounds: int) -> dict[str, float]:
@@ -448,25 +492,29 @@ def main() -> None:
         "| share of the roof | seconds per epoch of the preset |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    notes = []
+    notes, costs = [], []
     for name in options.workload:
         workload = WORKLOADS[name]
         members = [1, 10] if options.quick else list(options.members or workload.members)
-        speed = measure(Bench(workload, device, precision, seconds), members, rounds)
+        bench = Bench(name, device, precision, seconds)
+        speed = measure(bench, members, rounds)
         print("\n".join(lines(workload, speed, members)), flush=True)
+        costs += [_cost_line(bench, m, speed) for m in (0, *members)]
         notes.append(
             f"{workload.words}: loader {speed['loader']:,.0f} rows/s, loop {speed['loop']:,.0f}, "
             f"processes {speed['processes']:,.0f}; matrix product "
-            f"{2 * speed['roof'] / 1e9:,.0f} GFLOP/s; peak memory so far "
-            f"{_peak_gib(device):.1f} GiB"
+            f"{2 * speed['roof'] / 1e9:,.0f} GFLOP/s"
         )
     print("\n" + "\n".join(notes))
+    print("\n| workload | members | start and compile, s | peak memory, MiB |\n|---|---|---|---|")
+    print("\n".join(costs))
 
 
-def _peak_gib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return (peak_resident_bytes() or 0) / 2**30
+def _cost_line(bench: Bench, n_members: int, speed: dict[str, float]) -> str:
+    start_s, peak_mib = cost(bench, n_members, speed["loop"])
+    who = str(n_members) if n_members else "one, with a loader"
+    start = f"{start_s:.2f}" if n_members else "-"
+    return f"| {bench.workload.words} | {who} | {start} | {peak_mib:,.0f} |"
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,6 +1,7 @@
 """What the machine says about itself, and a container's own limits."""
 
 import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -29,6 +30,13 @@ def container(monkeypatch, tmp_path):
 
 def test_this_process_holds_some_memory_and_never_more_than_its_peak():
     assert 2**20 < resident_bytes() <= peak_resident_bytes() + 2**20
+
+
+def test_a_child_does_not_count_what_its_parent_held():
+    held = b"x" * (400 * 2**20)
+    ask = "from walkforge.base import peak_resident_bytes; print(peak_resident_bytes())"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert 2**20 < int(done.stdout) < len(held) // 2
 
 
 def test_this_machine_has_a_processor_memory_and_a_disk(tmp_path):

@@ -26,9 +26,20 @@ def resident_bytes() -> int:
 
 
 def peak_resident_bytes() -> int:
-    """Return the most memory that this process has held so far."""
+    """Return the most memory that this process has held so far.
+
+    Linux adds to `getrusage` what the process held before it became this program, so that a small
+    child of a large parent would seem large; VmHWM begins anew.
+    """
     import resource
 
+    try:
+        status = (_PROC / "self" / "status").read_text()
+    except OSError:
+        status = ""
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, flags=re.MULTILINE)
+    if found:
+        return int(found[1]) * 1024
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return highest if sys.platform == "darwin" else highest * 1024
 
