@@ -1,7 +1,6 @@
 """`run`, `resume` and `presets`."""
 
-import shlex
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +38,7 @@ def run(
 
     plan = study.load(study_source, overrides or [], bars=bars, symbols=symbols)
     folder = out or study.default_folder(plan.name)
-    _watched(folder, as_json, lambda watcher: study.run(plan, folder, watcher=watcher))
+    _finish(folder, as_json, lambda watcher: study.run(plan, folder, watcher=watcher))
 
 
 def resume(
@@ -49,7 +48,7 @@ def resume(
     """Continue a run that was cut off, after its last finished stage and epoch."""
     from walkforge import study
 
-    _watched(folder, as_json, lambda watcher: study.resume(folder, watcher=watcher))
+    _finish(folder, as_json, lambda watcher: study.resume(folder, watcher=watcher))
 
 
 def presets(
@@ -69,20 +68,12 @@ def presets(
         print(f"{preset:<12} {first_line.lstrip('# ')}")
 
 
-def _watched(folder: Path, as_json: bool, work: Any) -> None:
+def _finish(folder: Path, as_json: bool, work: Callable[[Any], object]) -> None:
     """Do the work with progress on standard error, then print the verdict."""
     from walkforge.base import read_json
 
-    from ._console import make_watcher
-    from ._interrupt import Interruptible
+    from ._watching import watched
     from ._words import print_run
 
-    try:
-        with make_watcher() as shown, Interruptible(shown) as watcher:
-            work(watcher)
-    except KeyboardInterrupt:
-        if (folder / "study.yaml").exists():
-            command = f"walkforge resume {shlex.quote(str(folder))}"
-            print(f"interrupted; continue with: {command}", file=sys.stderr)
-        raise
+    watched(folder, work, go_on="walkforge resume")
     print_run(folder, read_json(folder / "verdict.json"), as_json=as_json)

@@ -1,8 +1,6 @@
 """`tune`."""
 
-import shlex
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,16 +53,19 @@ def tune(
     """
     from walkforge import study
 
+    from ._watching import watched
+
     if resume is not None:
         _refuse_others(study_source, bars, symbols, out, overrides)
         folder = resume
-        _watched(folder, lambda w: study.resume_tuning(folder, trials=trials, watcher=w))
+        work = partial(study.resume_tuning, folder, trials=trials)
     else:
         plan = study.load(
             _named(study_source), _overrides(overrides, trials), bars=bars, symbols=symbols
         )
         folder = out or study.default_folder(f"tune-{plan.name}")
-        _watched(folder, lambda watcher: study.tune(plan, folder, watcher=watcher))
+        work = partial(study.tune, plan, folder)
+    watched(folder, lambda watcher: work(watcher=watcher), go_on="walkforge tune --resume")
     _print(folder, as_json=as_json)
 
 
@@ -87,21 +88,6 @@ def _refuse_others(*given: Any) -> None:
         raise UsageError(
             "--resume continues the search as it began; beside it stand only --trials and --json"
         )
-
-
-def _watched(folder: Path, work: Callable[[Any], object]) -> None:
-    """Do the work with progress on standard error."""
-    from ._console import make_watcher
-    from ._interrupt import Interruptible
-
-    try:
-        with make_watcher() as shown, Interruptible(shown) as watcher:
-            work(watcher)
-    except KeyboardInterrupt:
-        if (folder / "study.yaml").exists():
-            command = f"walkforge tune --resume {shlex.quote(str(folder))}"
-            print(f"interrupted; continue with: {command}", file=sys.stderr)
-        raise
 
 
 def _print(folder: Path, *, as_json: bool) -> None:
