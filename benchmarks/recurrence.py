@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # runs wit
 
 from _side_by_side import hardware
 
-from walkforge.models import _resident
+from walkforge.models import _resident, _walk_race
 
 LANES, HIDDEN, ROWS, STEPS = (1, 10, 40, 80, 240), (32, 64, 128), (16, 32, 256), 60
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -218,10 +218,10 @@ def compiling(shape: Shape) -> str:
     """Return a row: seconds of the first walk there and back, where nothing is compiled yet."""
     sizes = {"lanes": 1, "steps": 1, "rows": shape.rows, "hidden": shape.hidden}
     device = torch.device("cuda", torch.cuda.current_device())
-    data = _resident.random_walk(shape.kind, **sizes, dtype=shape.dtype, device=device)
+    data = _walk_race.random_walk(shape.kind, **sizes, dtype=shape.dtype, device=device)
     torch.cuda.synchronize()
     started = time.perf_counter()
-    _resident.there_and_back(shape.kind, _resident.RESIDENT[shape.kind], data)
+    _walk_race.there_and_back(shape.kind, _resident.RESIDENT[shape.kind], data)
     torch.cuda.synchronize()
     taken = time.perf_counter() - started
     return f"| {shape.kind.upper()} | {shape.dtype_name} | {shape.hidden} | {taken:.2f} |"

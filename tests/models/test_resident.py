@@ -22,7 +22,7 @@ import pytest
 import torch
 from torch import nn
 
-from walkforge.models import _resident
+from walkforge.models import _resident, _walk_race
 
 NO_TRITON = find_spec("triton") is None
 pytestmark = pytest.mark.skipif(NO_TRITON, reason="triton is not installed")
@@ -394,7 +394,7 @@ def test_the_faster_walk_is_chosen_and_both_times_are_told(
     kind, times_ms, faster, words, monkeypatch
 ):
     times = iter(times_ms)
-    monkeypatch.setattr(_resident, "_median_ms", lambda run: next(times))
+    monkeypatch.setattr(_walk_race, "_median_ms", lambda run: next(times))
     chosen, reason = _faster(kind, torch.device("cpu"))
     assert chosen == faster
     slower = "batched" if faster else "resident"
@@ -405,7 +405,7 @@ def test_a_kernel_that_cannot_run_is_not_faster(monkeypatch):
     def fail(run):
         raise RuntimeError("out of resource: shared memory\nmore lines")
 
-    monkeypatch.setattr(_resident, "_median_ms", fail)
+    monkeypatch.setattr(_walk_race, "_median_ms", fail)
     chosen, reason = _faster("lstm", torch.device("cpu"))
     assert not chosen
     assert reason == "no resident LSTM kernel: RuntimeError: out of resource: shared memory"
@@ -414,7 +414,7 @@ def test_a_kernel_that_cannot_run_is_not_faster(monkeypatch):
 def _faster(kind, device, batched=(None, None), sizes=(2, 3, 4, 5)):
     names = ("lanes", "steps", "rows", "hidden")
     shape = dict(zip(names, sizes, strict=True))
-    return _resident.faster_walk(
+    return _walk_race.faster_walk(
         kind, **shape, dtype=torch.bfloat16, device=device, batched=batched
     )
 
@@ -497,7 +497,7 @@ def _ptxas():
 def test_a_recorded_walk_replays_on_new_numbers(kind, mark, seed):
     sizes = {"lanes": 5, "steps": 7, "rows": 40, "hidden": 100}
     device = torch.device(mark)
-    data = _resident.random_walk(kind, **sizes, dtype=torch.bfloat16, device=device)
+    data = _walk_race.random_walk(kind, **sizes, dtype=torch.bfloat16, device=device)
     walk, n_arguments = _resident.RESIDENT[kind][0], len(data) - 1
     fresh = [torch.randn_like(tensor) for tensor in data[:n_arguments]]
     wanted = [tensor.clone() for tensor in walk(*(tensor.clone() for tensor in fresh))]

@@ -14,6 +14,7 @@ from walkforge.models import (
     _fast_walks,
     _walks,
     initial_state,
+    resident_walks,
     with_fast_walks,
 )
 from walkforge.models._gru_layer import BATCHED_GRU
@@ -56,6 +57,22 @@ def test_every_layer_is_measured_once_at_the_size_of_a_step(measured):
 def test_layers_that_are_alike_are_measured_together(measured):
     with_fast_walks(NETWORKS["gru"], device=CUDA, **PLACE)
     assert measured == [("gru", 5, 4, 6, 16)]
+
+
+@pytest.mark.parametrize(
+    "earlier", [[], ["lstm 4 bfloat16"], ["lstm 4 bfloat16", "lstm 5 bfloat16"]]
+)
+def test_a_training_that_goes_on_walks_as_it_did_before(measured, earlier):
+    found, reasons = with_fast_walks(NETWORKS["bilstm"], device=CUDA, **PLACE, earlier=earlier)
+    assert not measured
+    assert resident_walks(found) == earlier
+    assert len(reasons) == 3
+    assert sum(reason == "resident LSTM walk, as before" for reason in reasons) == len(earlier)
+
+
+def test_a_choice_made_for_another_type_is_not_taken_over(measured):
+    found, _ = with_fast_walks(NETWORKS["gru"], device=CUDA, **PLACE, earlier=["gru 5 float32"])
+    assert resident_walks(found) == []
 
 
 def test_what_does_not_fit_is_not_measured_and_says_why(monkeypatch):

@@ -24,7 +24,7 @@ from ._boosted_trees import (
 from ._catalogue import FORECASTERS, MODELS, build_architecture
 from ._cnn_lstm import CnnLstm
 from ._dropout import MemberDropout, mix_bits_, step_keys
-from ._fast_walks import with_fast_walks
+from ._fast_walks import resident_walks, with_fast_walks
 from ._forecast_heads import HEADS
 from ._forecast_prices import ForecastPrices, forecast_prices
 from ._forecast_row import LEVELS, ForecastRow
@@ -59,6 +59,7 @@ __all__ = [
     "mix_bits_",
     "pad_rows",
     "predict_outputs",
+    "resident_walks",
     "spread_over_classes",
     "stack_states",
     "step_keys",

@@ -2,8 +2,8 @@
 
 A batched walk reads every recurrent weight once per step and starts a dozen kernels for it; here
 one kernel reads them once and takes all steps. Same arguments and results as the batched walks,
-which stay for what does not fit: `resident_supports` says whether it fits, `faster_walk` whether
-it pays. Triton is imported with the first walk.
+which stay for what does not fit, as `resident_supports` says. Triton is imported with the first
+walk.
 
 All tensors are contiguous, on one CUDA device, in one type (float32, bfloat16, float16), cells
 aside; under Triton's interpreter they may lie on the CPU.
@@ -13,9 +13,8 @@ G gates (LSTM 4 H: input, forget, new, output; GRU 2 H: reset, update)
 """
 
 import importlib.util
-import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -33,10 +32,6 @@ _MANY_ROWS = 32
 # registers when compiled for sm_90 (255 a thread up to 8 warps, 128 with 16). Each warp of the
 # 16-bit kernels owns 8 or 16 columns of a tile; more warps than columns would repeat the work.
 _WARPS = {2: {16: 1, 32: 4, 64: 4, 128: 8}, 4: {16: 2, 32: 4, 64: 8, 128: 16}}
-
-_REPETITIONS = 7
-# A choice within the noise of a clock would come out the other way in the next process.
-_CLEARLY = 0.9
 
 Walks = tuple[Callable[..., tuple[Tensor, ...]], Callable[..., Any]]
 
@@ -143,82 +138,6 @@ def shared_bytes(kind: str, *, hidden: int, dtype: torch.dtype, rows: int = _ROW
     return (n_tiles * padded + (n_tiles + 1) * rows) * padded * dtype.itemsize + 1024
 
 
-def faster_walk(
-    kind: str,
-    *,
-    lanes: int,
-    steps: int,
-    rows: int,
-    hidden: int,
-    dtype: torch.dtype,
-    device: torch.device,
-    batched: Walks,
-) -> tuple[bool, str]:
-    """Return whether the resident walks beat `batched` (walk, walk back) there and back, and why.
-
-    Both run as CUDA graphs, as in training, on random numbers of this shape; medians. Whatever goes
-    wrong, a kernel that does not compile for this device say, counts as not faster. Compiles the
-    kernels, and must not be called while a graph is captured.
-    """
-    assert device.type != "cuda" or not torch.cuda.is_current_stream_capturing()
-    shape = f"{lanes} lanes x {steps} steps x {rows} rows x {hidden}"
-    sizes = {"lanes": lanes, "steps": steps, "rows": rows, "hidden": hidden}
-    try:
-        with _on(device):
-            data = random_walk(kind, **sizes, dtype=dtype, device=device)
-            resident_ms = _median_ms(lambda: there_and_back(kind, RESIDENT[kind], data))
-            batched_ms = _median_ms(lambda: there_and_back(kind, batched, data))
-    # Triton's errors of compiling share no base with torch's; the batched walk serves in any case.
-    except Exception as error:
-        first = next(iter(str(error).splitlines()), "")
-        return False, f"no resident {kind.upper()} kernel: {type(error).__name__}: {first}"
-    if resident_ms < _CLEARLY * batched_ms:
-        times = f"{resident_ms:.2g} ms against {batched_ms:.2g} ms batched"
-        return True, f"resident {kind.upper()} kernel for {shape}: {times}"
-    times = f"{batched_ms:.2g} ms against {resident_ms:.2g} ms resident"
-    return False, f"batched {kind.upper()} walk for {shape}: {times}"
-
-
-def random_walk(
-    kind: str,
-    *,
-    lanes: int,
-    steps: int,
-    rows: int,
-    hidden: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> list[Tensor]:
-    """Return random arguments of a walk of this kind, and d_states_LTBH as the last."""
-    # Of its own: drawing from the device's generator would change the training that follows.
-    generator = torch.Generator(device).manual_seed(0)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, device=device).mul_(0.1).to(dtype)
-
-    walked = (lanes, steps, rows)
-    if kind == "lstm":
-        arguments = [draw(*walked, 4 * hidden), draw(lanes, hidden, 4 * hidden)]
-    else:
-        inputs = [draw(*walked, 2 * hidden), draw(*walked, hidden)]
-        weights = [draw(lanes, hidden, 2 * hidden), draw(lanes, hidden, hidden)]
-        arguments = [*inputs, *weights, draw(lanes, 1, hidden)]
-    return [*arguments, draw(*walked, hidden)]
-
-
-def there_and_back(kind: str, walks: Walks, data: Sequence[Tensor]) -> None:
-    """Walk forwards and backwards over what `random_walk` returned."""
-    walk, walk_back = walks
-    if kind == "lstm":
-        gates, hidden, d_states = data
-        _, cells = walk(gates, hidden)
-        walk_back(gates, cells, hidden, d_states, None)
-        return
-    gates, news, hidden_gates, hidden_new, bias, d_states = data
-    states, recalled = walk(gates, news, hidden_gates, hidden_new, bias)
-    walk_back(gates, news, recalled, states, hidden_gates, hidden_new, d_states, None)
-
-
 RESIDENT: dict[str, Walks] = {
     "lstm": (lstm_walk, lstm_walk_back),
     "gru": (gru_walk, gru_walk_back),
@@ -238,7 +157,7 @@ def _launch(name: str, gates: Tensor, others: list[Tensor], *, hidden: int, **fl
     # not, and a copy of it would be written for nothing.
     assert gates.is_contiguous()
     tensors = [gates, *(tensor.contiguous() for tensor in others)]
-    with _on(gates.device):
+    with on_device(gates.device):
         kernel[(lanes, -(-rows // block))](
             *tensors,
             steps,
@@ -298,31 +217,10 @@ def _or_any(first: Tensor | None, second: Tensor | None, any_: Tensor) -> tuple[
     return any_ if first is None else first, any_ if second is None else second
 
 
-def _on(device: torch.device) -> AbstractContextManager:
+def on_device(device: torch.device) -> AbstractContextManager:
     """Make `device` the current one: Triton launches there, wherever the tensors lie."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _median_ms(run: Callable[[], None]) -> float:
-    """Return the median time of `run`, replayed as a CUDA graph, in milliseconds."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        run()  # compiles, and fills the caches of libraries, which a capture may not
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    times_ms = []
-    for _ in range(_REPETITIONS):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times_ms.append(start.elapsed_time(end))
-    return statistics.median(times_ms[1:])
