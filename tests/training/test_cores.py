@@ -20,6 +20,7 @@ from training.packs import (
 )  # fmt: skip
 from training.packs import make_table as _table
 from walkforge.models import Mlp, initial_state
+from walkforge.training import _cores
 from walkforge.training._cores import cut_for_cores, side_by_side
 from walkforge.training._progress import Progress
 
@@ -30,7 +31,9 @@ def table():
 
 
 @pytest.fixture
-def two_threads():
+def two_threads(monkeypatch):
+    """Two cores, on which the smallest pack goes apart."""
+    monkeypatch.setattr(_cores, "_LEAST_WORK", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -42,7 +45,9 @@ def test_members_on_two_cores_train_as_on_one(architecture, table, request):
     members = unlike_members(table)
     one = train(architecture, table, members)
     request.getfixturevalue("two_threads")
-    two = train(architecture, table, members)
+    log = Log()
+    two = train(architecture, table, members, watcher=log)
+    assert any("side by side on 2 cores" in note for note in log.notes)
     assert_same_members(one, two, rtol=1e-4, atol=1e-5)
 
 
@@ -165,22 +170,35 @@ def test_a_core_without_memory_leaves_its_group_to_smaller_steps(table, two_thre
 @pytest.mark.parametrize(
     ("lengths", "most", "n_cores", "expected"),
     [
-        # Alike: a share for each core; a last group alone comes after, with all cores.
+        # Alike: a share for each core; a few left over come after, with all cores.
         ([9] * 10, 99, 2, ([5, 5], [])),
-        ([9] * 3, 99, 2, ([2, 1], [])),
-        ([9] * 3, 1, 2, ([1, 1], [1])),
-        ([9] * 45, 8, 2, ([8] * 4 + [8, 5], [])),
+        ([9] * 3, 99, 2, ([1, 1], [1])),
+        ([9] * 45, 8, 2, ([8, 8, 6] * 2, [1])),
         ([9], 99, 2, ([], [1])),
         ([9] * 10, 99, 1, ([], [10])),
+        ([9] * 10, 4, 1, ([], [4, 4, 2])),
+        ([9] * 17, 99, 4, ([4] * 4, [1])),
+        ([9] * 19, 99, 4, ([4, 5, 5, 5], [])),
+        ([9] * 3, 99, 16, ([], [3])),
+        ([9] * 10, 99, 16, ([1] * 10, [])),
         # Unlike: smaller groups, so that no core runs out of work long before the others.
         ([99, 90, 50, 20, 9, 9, 9, 9], 99, 2, ([1] * 8, [])),
     ],
 )
 def test_members_are_cut_so_that_all_cores_have_work(lengths, most, n_cores, expected):
-    found = cut_for_cores(lengths, most=most, n_cores=n_cores)
+    found = cut_for_cores(lengths, most=most, n_cores=n_cores, work_each=_cores._LEAST_WORK * 16)
     assert tuple([own.stop - own.start for own in groups] for groups in found) == expected
     covered = [m for groups in found for own in groups for m in range(own.start, own.stop)]
     assert covered == list(range(len(lengths)))
+
+
+@pytest.mark.parametrize(("n_members", "is_apart"), [(10, False), (20, True)])
+def test_small_packs_stay_together(n_members, is_apart):
+    apart, after = cut_for_cores(
+        [9] * n_members, most=99, n_cores=2, work_each=_cores._LEAST_WORK // 10
+    )
+    assert bool(apart) == is_apart
+    assert bool(after) != is_apart
 
 
 def test_results_come_in_the_order_of_the_groups():

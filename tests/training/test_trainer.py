@@ -1,5 +1,7 @@
 """The packed trainer against plain PyTorch, and the promises it makes about its members."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,7 @@ from walkforge.models import (
     predict_outputs,
     stack_states,
 )
+from walkforge.models._walks import WalkChoice
 from walkforge.training import TrainingPlan, classification_loss
 
 
@@ -176,6 +179,20 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(schedule, table, tmp_pat
     for left, right in zip(whole, resumed, strict=True):
         assert_same_state(left.state, right.state)
         assert left.best_epoch == right.best_epoch
+
+
+def test_a_checkpoint_keeps_which_walk_the_layers_took(table, tmp_path, monkeypatch):
+    took = ["gru 999 float32"]  # no layer is so wide, so that all walk batched here
+    asked = []
+
+    def chosen(architecture, *, earlier, **_):
+        asked.append(earlier)
+        return replace(architecture, walks=WalkChoice.named(took)), []
+
+    monkeypatch.setattr("walkforge.training._trainer.with_fast_walks", chosen)
+    for _ in range(2):
+        train(GRU, table, [make_member(table)], checkpoints=tmp_path / "c")
+    assert asked == [None, took]
 
 
 def test_a_checkpoint_of_other_members_is_refused(table, tmp_path):

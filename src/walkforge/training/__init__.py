@@ -4,11 +4,12 @@ The packed trainer needs torch and numpy alone.
 """
 
 from ._baselines import BASELINES, BaselineRows, class_trees
+from ._cohort import TrainedMember
 from ._forecast_baselines import FORECAST_BASELINES, BaselineForecast, ForecastRows
 from ._forecast_losses import forecast_losses
 from ._losses import classification_loss
 from ._plan import HEADS, LOSSES, SCHEDULES, HeadWeights, Member, TrainingPlan
-from ._trainer import TrainedMember, train_pack
+from ._trainer import train_pack
 from ._watcher import Watcher
 
 __all__ = [

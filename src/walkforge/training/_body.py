@@ -65,6 +65,11 @@ class Body:
         )
 
     @property
+    def device(self) -> torch.device:
+        """Return where everything lies."""
+        return self.total_M.device
+
+    @property
     def scales(self) -> bool:
         """Return whether gradients are those of scaled losses, to be unscaled before an update."""
         return self.forward.precision.scales_losses
@@ -116,7 +121,7 @@ class Body:
 
     def keep(self, members: list[int]) -> None:
         """Go on with the members named by number."""
-        kept = torch.tensor(members, dtype=torch.long, device=self.total_M.device)
+        kept = torch.tensor(members, dtype=torch.long, device=self.device)
         for rows in (self.seeds_M, self.decay_M):
             compact_(rows, kept)
         self.objective.keep(kept)

@@ -118,7 +118,7 @@ class ReplayedSteps:
         self.steps_per_replay = steps_per_replay
         self.capture = capture
         self.update = update
-        device = body.total_M.device
+        device = body.device
         n_members = len(body.total_M)
         self.most_members = n_members
         self.cursor = torch.zeros(1, dtype=torch.int64, device=device)
@@ -208,14 +208,9 @@ class ReplayedSteps:
 
 def choose_steps(body: Body, *, compiled: bool) -> tuple[Steps, str]:
     """Return the way that suits the device, and why; `compiled` fuses what is not a product."""
-    on_cuda = body.total_M.device.type == "cuda"
+    on_cuda = body.device.type == "cuda"
     if not on_cuda and not compiled:
-        n_cores = torch.get_num_threads()
-        apart = f", members apart on {n_cores} cores" if n_cores > 1 else ""
-        return (
-            EagerSteps(body),
-            f"steps one by one{apart}: on the CPU arithmetic counts, not launches",
-        )
+        return EagerSteps(body), "steps one by one: on the CPU arithmetic counts, not launches"
     update: Callable[..., None] = adamw_at_once
     if compiled:
         body.compute_loss = torch.compile(body.loss)

@@ -71,7 +71,7 @@ class Validation:
     def _rows(self, own: slice, members: Sequence[Member]) -> _Rows:
         key = (own.start, own.stop)
         if key not in self._kept:
-            device = self.body.total_M.device
+            device = self.body.device
             self._kept[key] = _Rows(
                 pad_rows([m.validation_rows for m in members]).to(device),
                 pad_rows([m.validation_labels for m in members]).to(device, torch.int8),
