@@ -80,7 +80,7 @@ def test_plain_lines_hold_every_number_and_no_control_character(capsys):
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text)
     assert "== training\n   precision [float32]: exact\n" in text
     assert (
-        "   epoch 100/100, at most 0:00 left, 4 members, validation loss 1.1000 best, 1.2000 "
+        "   epoch 100/100, at most 0:00 left, 4 members, validation loss 1.1000 lowest, 1.2000 "
         "median, 1,234,567 rows/s, 3.5 GiB, GPU 93 % busy, GPU memory 12.3 of 80.0 GiB, 64 °C\n"
     ) in text
     assert "   2/2 lightgbm, BTC fold 1\n" in text
@@ -128,7 +128,9 @@ def test_at_eighty_columns_the_most_important_numbers_stand_below_the_bar():
     bar.pace.note(GPU)
     top, numbers, gpu = _lines(bar, 80)
     assert "epoch 3/100, at most 49:00 left" in top
-    assert numbers == ("  4 members, validation loss 1.1000 best, 1.2000 median, 1,234,567 rows/s")
+    assert numbers == (
+        "  4 members, validation loss 1.1000 lowest, 1.2000 median, 1,234,567 rows/s"
+    )
     assert gpu == "  GPU 93 % busy, GPU memory 12.3 of 80.0 GiB, 64 °C"
 
 
@@ -184,6 +186,12 @@ def test_words_are_dropped_from_the_end_and_the_first_is_cut():
     assert fitted(["something"], 5) == "some…"
     assert fitted(["something"], 0) == ""
     assert fitted([], 5) == ""
+
+
+@pytest.mark.parametrize(("best", "words"), [(True, "0.5000, its best"), (False, "0.5000")])
+def test_a_single_member_says_whether_it_became_better(best, words):
+    report = CPU | {"members": [{"validation_loss": 0.5, "best": best}]}
+    assert epoch_parts(report)[:2] == ["1 member", f"validation loss {words}"]
 
 
 def test_members_without_a_finite_loss_are_no_trouble():

@@ -47,7 +47,7 @@ def epoch_parts(report: dict[str, Any]) -> list[str]:
     members = report["members"]
     return [
         f"{len(members)} member{'' if len(members) == 1 else 's'}",
-        _losses([line["validation_loss"] for line in members]),
+        _losses(members),
         f"{report['rows_per_s']:,.0f} rows/s",
         *([f"{report['memory_bytes'] / _GIB:.1f} GiB"] if "memory_bytes" in report else []),
     ]
@@ -87,8 +87,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _losses(losses: list[float | None]) -> str:
+def _losses(members: list[dict[str, Any]]) -> str:
+    losses = [line["validation_loss"] for line in members]
     finite = [loss for loss in losses if loss is not None and math.isfinite(loss)]
     if not finite:
         return "no finite validation loss"
-    return f"validation loss {min(finite):.4f} best, {statistics.median(finite):.4f} median"
+    if len(members) == 1:
+        return f"validation loss {finite[0]:.4f}{', its best' if members[0].get('best') else ''}"
+    return f"validation loss {min(finite):.4f} lowest, {statistics.median(finite):.4f} median"
