@@ -137,6 +137,15 @@ def test_what_looks_equal_is_not_set_apart(run: Path, tmp_path: Path) -> None:
     assert not [*row.all("b")]
 
 
+def test_a_measure_that_nobody_else_has_is_not_set_apart(run: Path, tmp_path: Path) -> None:
+    def take_away(found: Any) -> None:
+        for block in found["baselines"].values():
+            block["pooled"]["coverage_90"] = None
+
+    row = _rows(_changed(run, tmp_path, take_away), 1)["Closes within 5 % to 95 %90 % is good"]
+    assert not [*row.all("b")]
+
+
 def test_the_savings_are_those_of_the_tests(run: Path, section: Node) -> None:
     tests = _found(run)["better_than"]
     shown = _rows(section, 0)

@@ -91,8 +91,10 @@ def _networks(run: Run) -> str:
     weights = at(run.run, "n_parameters")
     folds = {str(fold.get("fold")) for fold in records(run.folds)}
     seeds = at(run.run, "seeds")
+    by_symbol = symbols_of(run)
+    timeframes = {str(info.get("timeframe")) for info in by_symbol.values()}
     parts = [
-        count(len(symbols_of(run)), "symbol"),
+        count(len(by_symbol), *(("series", "series") if len(timeframes) > 1 else ("symbol",))),
         count(len(folds), "fold"),
         count(len(seeds), "seed") if isinstance(seeds, list) else "",
     ]

@@ -87,7 +87,7 @@ def _score_row(score: Score, blocks: list[Any]) -> list[Child]:
     measures = [at(block, score.key) for block in blocks]
     known = [at(m, "value") for m in measures if is_number(at(m, "value"))]
     best = (min if score.better == "low" else max)(known, default=None)
-    alone = known.count(best) == 1
+    alone = known.count(best) == 1 and len(known) > 1
     return [
         [score.name, tag("small", f"{score.better} is good")],
         *(measure_cell(m, bold=alone and at(m, "value") == best) for m in measures),

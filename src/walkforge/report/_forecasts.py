@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from ._blocks import Section, heading, join, prose, source, table
@@ -101,10 +102,10 @@ def _measure_table(found: dict[str, Any], rivals: dict[str, Any]) -> Html:
 
 def _measure_row(line: _Line, blocks: list[Any]) -> list[Child]:
     measures = [at(block, line.key) for block in blocks]
-    # What looks equal is not set apart.
+    # What looks equal, or stands alone, is not set apart.
     badness = [round(_badness(at(m, "value"), line.good), line.digits) for m in measures]
     least = min(badness)
-    alone = badness.count(least) == 1 and len(badness) > 1
+    alone = badness.count(least) == 1 and sum(map(math.isfinite, badness)) > 1
     good = line.good if isinstance(line.good, str) else percent(line.good, 0)
     unit = ", bps" if line.key.endswith("_bps") else ""
     return [
