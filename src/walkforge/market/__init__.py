@@ -15,6 +15,7 @@ from ._resample import resample
 from ._sample import sample_bars
 from ._simulate import SIMULATED_MARKETS, MarketLaw, planted_drift, simulate
 from ._store import BarStore, StoredBars, WriteReport
+from ._universe import Asset, Universe, present_and_missing, read_universe, universe_names
 from ._volatility import past_volatility
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "NOTE_KINDS",
     "PROVENANCES",
     "SIMULATED_MARKETS",
+    "Asset",
     "BarStore",
     "Bars",
     "CheckLimits",
@@ -34,6 +36,7 @@ __all__ = [
     "MarketLaw",
     "RepairReport",
     "StoredBars",
+    "Universe",
     "WriteReport",
     "bars_from_frame",
     "bars_to_frame",
@@ -45,10 +48,13 @@ __all__ = [
     "only_timeframe",
     "past_volatility",
     "planted_drift",
+    "present_and_missing",
     "read_bars",
     "read_folder",
+    "read_universe",
     "repair_bars",
     "resample",
     "sample_bars",
     "simulate",
+    "universe_names",
 ]

@@ -1,0 +1,271 @@
+"""Universes: what the shipped ones hold, how a user's own is read, which assets bars hold."""
+
+import tomllib
+from collections import Counter
+from dataclasses import replace
+from fnmatch import fnmatch
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from drawn import random_bars
+from walkforge.base import BarsError, UsageError
+from walkforge.market import (
+    CALENDARS,
+    Asset,
+    Universe,
+    present_and_missing,
+    read_bars,
+    read_universe,
+    universe_names,
+)
+
+CATEGORIES = {
+    "case_a": {"us": 300, "europe": 150, "emerging": 50, "commodities": 30, "crypto": 70},
+    "case_b": {"us": 50, "crypto": 20, "commodities": 15, "emerging": 15},
+    "case_c": {"crypto": 20},
+}
+COINS = """
+assets:
+  - venue: drawn
+    category: crypto
+    currency: USDT
+    calendar: 24/7
+    symbols: [AAAUSDT, BBBUSDT]
+"""
+STOCKS = """
+  - {venue: nyse, category: us, currency: USD, calendar: session, symbols: [ON, NO, 1e3, CCCUSDT]}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a universe file of the text given."""
+
+    def write_text(text: str | bytes) -> Path:
+        path = tmp_path / "mine.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write_text
+
+
+def coin(symbol: str, venue: str = "drawn") -> Asset:
+    return Asset(symbol, venue, "crypto", "USDT", "24/7")
+
+
+def test_the_shipped_universes_are_the_three_cases():
+    assert universe_names() == sorted(CATEGORIES)
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_a_shipped_universe_holds_exactly_its_numbers_of_each_category(name):
+    universe = read_universe(name)
+    assert universe.name == name
+    assert Counter(asset.category for asset in universe.assets) == CATEGORIES[name]
+    assert universe.categories == tuple(sorted(CATEGORIES[name]))
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_every_shipped_asset_is_complete_and_named_once(name):
+    assets = read_universe(name).assets
+    assert len({asset.symbol for asset in assets}) == len(assets)
+    for asset in assets:
+        crypto = asset.category == "crypto"
+        assert asset.calendar == ("24/7" if crypto else "session")
+        assert asset.calendar in CALENDARS
+        assert (asset.venue == "binance") == crypto == asset.symbol.endswith("USDT")
+        assert asset.currency in {"USD", "USDT", "EUR", "GBP", "CHF", "SEK", "DKK", "NOK"}
+        assert (asset.category == "europe") == (asset.currency not in {"USD", "USDT"})
+
+
+def test_the_endings_of_european_symbols_agree_with_venue_and_currency():
+    expected = {
+        "PA": ("euronext", "EUR"), "AS": ("euronext", "EUR"), "BR": ("euronext", "EUR"),
+        "LS": ("euronext", "EUR"), "DE": ("xetra", "EUR"), "L": ("lse", "GBP"),
+        "SW": ("six", "CHF"), "MC": ("madrid", "EUR"), "MI": ("milan", "EUR"),
+        "ST": ("stockholm", "SEK"), "CO": ("copenhagen", "DKK"), "HE": ("helsinki", "EUR"),
+        "OL": ("oslo", "NOK"),
+    }  # fmt: skip
+    european = [asset for asset in read_universe("case_a").assets if asset.category == "europe"]
+    for asset in european:
+        ending = asset.symbol.rpartition(".")[2]
+        assert (asset.venue, asset.currency) == expected[ending], asset
+
+
+def test_the_smaller_cases_are_parts_of_the_larger_ones():
+    a, b, c = (set(read_universe(name).assets) for name in sorted(CATEGORIES))
+    assert c < b < a
+
+
+def test_the_shipped_files_are_package_data():
+    found = files("walkforge.market") / "universes"
+    assert sorted(item.name for item in found.iterdir()) == [f"{n}.yaml" for n in CATEGORIES]
+    pyproject = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    patterns = tomllib.loads(pyproject.read_text())["tool"]["setuptools"]["package-data"]
+    for item in found.iterdir():
+        path = f"market/universes/{item.name}"
+        assert any(fnmatch(path, pattern) for pattern in patterns["walkforge"]), path
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_a_shipped_file_says_that_it_was_chosen_with_hindsight(name):
+    text = (files("walkforge.market") / "universes" / f"{name}.yaml").read_text()
+    assert "Survivorship" in text
+
+
+def test_a_users_file_is_read_in_its_order_and_its_words_stay_words(write):
+    universe = read_universe(write(COINS + STOCKS))
+    assert universe.name == "mine"
+    assert [asset.symbol for asset in universe.assets] == [
+        "AAAUSDT", "BBBUSDT", "ON", "NO", "1e3", "CCCUSDT",
+    ]  # fmt: skip
+    assert universe.assets[0] == coin("AAAUSDT")
+    assert universe.assets[2] == Asset("ON", "nyse", "us", "USD", "session")
+    assert universe.categories == ("crypto", "us")
+
+
+def test_a_path_given_as_text_is_read_too(write):
+    path = write(COINS)
+    assert read_universe(str(path)) == read_universe(path)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_and_all_known_ones():
+    with pytest.raises(UsageError, match=r"named 'case_d' \(did you mean .*; universes: case_a, c"):
+        read_universe("case_d")
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(write, tmp_path):
+    with pytest.raises(UsageError, match=r"none\.yaml: No such file"):
+        read_universe(tmp_path / "none.yaml")
+    with pytest.raises(UsageError, match="Is a directory"):
+        read_universe(tmp_path)
+    with pytest.raises(UsageError, match=r"mine\.yaml: not readable as text"):
+        read_universe(write(b"assets: \xff\xfe"))
+
+
+REFUSED = {
+    "bad YAML": (COINS + "   ]", r"not valid YAML in line 8: "),
+    "a character that is no text": (COINS + "\0", "not valid YAML"),
+    "nothing": ("", "expected the one key `assets`, found None"),
+    "a list": ("- a\n", r"expected the one key `assets`, found \['a'\]"),
+    "other keys": (COINS + "name: x\n", r"the one key `assets`, found \['assets', 'name'\]"),
+    "no list": ("assets: all\n", "assets: expected a list of entries, found 'all'"),
+    "no entries": ("assets: []\n", "no assets, expected one or more"),
+    "an entry without keys": (COINS + "  - BTCUSDT\n", "entry 2: expected the keys venue, .*'BTCU"),
+    "an unknown key": (
+        COINS.replace("venue", "venues"),
+        r"entry 1: unknown key 'venues' \(did you mean 'venue'\?\); an entry has venue, category, ",
+    ),
+    "a missing key": (COINS.replace("    currency: USDT\n", ""), "entry 1: no currency; an entry"),
+    "an empty value": (COINS.replace("currency: USDT", "currency:"), "entry 1: no currency; an"),
+    "several missing": (
+        "assets: [{venue: a}]",
+        "entry 1: no category, currency, calendar, symbols",
+    ),
+    "no symbols": (COINS.replace("[AAAUSDT, BBBUSDT]", "[]"), "entry 1: no symbols; an entry"),
+    "symbols in one word": (
+        COINS.replace("[AAAUSDT, BBBUSDT]", "AAAUSDT"),
+        r"entry 1: symbols: expected a list such as \[BTCUSDT, ETHUSDT\], found 'AAAUSDT'",
+    ),
+    "a symbol with keys": (
+        COINS.replace("AAAUSDT", "{a: b}"),
+        "entry 1: symbol: expected a word, found {'a': 'b'}",
+    ),
+    "an empty symbol": (COINS.replace("AAAUSDT", '""'), "entry 1: symbol: expected a word"),
+    "a list for a word": (
+        COINS.replace("category: crypto", "category: [a]"),
+        r"entry 1: category: expected a word, found \['a'\]",
+    ),
+    "an unknown calendar": (
+        COINS.replace("24/7", "nyse"),
+        "entry 1: unknown calendar 'nyse'; choose one of 24/7, session",
+    ),
+    "a symbol that leads elsewhere": (
+        COINS.replace("AAAUSDT", "../AAAUSDT"),
+        "entry 1: symbol '../AAAUSDT' cannot name a folder",
+    ),
+    "a venue that leads elsewhere": (
+        COINS.replace("drawn", "a/b"),
+        "entry 1: venue 'a/b' cannot name a folder",
+    ),
+    "the same symbol twice in an entry": (
+        COINS.replace("BBBUSDT", "AAAUSDT"),
+        "symbol 'AAAUSDT' stands twice, at drawn and drawn; name it once",
+    ),
+    "the same symbol at two venues": (
+        COINS + STOCKS.replace("CCCUSDT", "BBBUSDT"),
+        "symbol 'BBBUSDT' stands twice, at drawn and nyse; name it once",
+    ),
+    "a key twice": (
+        COINS + "    symbols: [CCCUSDT]\n",
+        r"not valid YAML in line 3: a key stands twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_faulty_file_is_refused_in_one_line_that_names_file_and_fault(case, write):
+    text, words = REFUSED[case]
+    path = write(text)
+    with pytest.raises(UsageError, match=words) as refusal:
+        read_universe(path)
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+
+
+@pytest.fixture
+def bars(store):
+    """Return a folder of two venues that share a symbol."""
+    for symbol, timeframe in (("AAAUSDT", "1m"), ("BBBUSDT", "1h"), ("DDDUSDT", "1d")):
+        store.write(random_bars(300, symbol=symbol, timeframe=timeframe))
+    for symbol in ("AAAUSDT", "EEEUSDT"):
+        store.write(replace(random_bars(300, symbol=symbol), venue="other"))
+    return store.root
+
+
+def test_assets_are_taken_from_their_own_venue_and_the_missing_are_listed(bars):
+    away, there, elsewhere = coin("ZZZUSDT"), coin("AAAUSDT"), coin("EEEUSDT")
+    other = coin("EEEUSDT", "other")
+    universe = Universe("mine", (away, there, other))
+    assert present_and_missing(universe, bars, "1m") == (
+        [(there, bars / "drawn" / "AAAUSDT"), (other, bars / "other" / "EEEUSDT")],
+        [away],
+    )
+    assert present_and_missing(Universe("mine", (elsewhere,)), bars, "1m") == ([], [elsewhere])
+
+
+def test_the_folder_of_one_venue_serves_assets_of_any(bars):
+    universe = Universe("mine", (coin("AAAUSDT", "binance"), coin("EEEUSDT", "binance")))
+    present, missing = present_and_missing(universe, bars / "drawn", "1m")
+    assert present == [(universe.assets[0], bars / "drawn" / "AAAUSDT")]
+    assert missing == [universe.assets[1]]
+
+
+def test_an_asset_is_held_if_its_bars_add_up_to_the_timeframe(bars):
+    universe = Universe("mine", tuple(map(coin, ("AAAUSDT", "BBBUSDT", "DDDUSDT"))))
+    present, missing = present_and_missing(universe, bars, "1h")
+    assert [asset.symbol for asset, _ in present] == ["AAAUSDT", "BBBUSDT"]
+    assert missing == [universe.assets[2]]
+    for asset, folder in present:
+        assert read_bars(folder, symbol=asset.symbol, timeframe="1h").timeframe == "1h"
+
+
+def test_a_folder_or_timeframe_that_is_none_is_refused(bars, tmp_path):
+    universe = read_universe("case_c")
+    with pytest.raises(BarsError, match="nowhere: no such folder of bars"):
+        present_and_missing(universe, tmp_path / "nowhere", "1h")
+    with pytest.raises(UsageError, match="unknown timeframe '2m'"):
+        present_and_missing(universe, bars, "2m")
+
+
+def test_the_shared_bars_hold_every_asset_of_case_c_and_most_us_stocks(shared_data):
+    bars = shared_data / "bars"
+    assert present_and_missing(read_universe("case_c"), bars, "1h")[1] == []
+    present, missing = present_and_missing(read_universe("case_a"), bars, "1d")
+    count = Counter(asset.category for asset, _ in present)
+    assert count == {"us": 280, "crypto": 43, "europe": 25, "commodities": 3, "emerging": 1}
+    assert len(present) + len(missing) == 600
+    assert all(folder == bars / asset.venue / asset.symbol for asset, folder in present)
