@@ -6,6 +6,9 @@ import shutil
 import pytest
 
 from command import call
+from evaluation.forecast_tables import baseline_of, walk
+from walkforge.base import json_text
+from walkforge.evaluation import forecast_metrics
 
 
 @pytest.fixture
@@ -34,6 +37,22 @@ def test_two_runs_are_told_apart_in_80_columns_and_a_page_lies_beside(here):
     assert widths.split(maxsplit=1)[1].split() == ["[16]", "[32]"]
     assert (here / "comparison.html").read_text().startswith("<!doctype html>")
     assert "\x1b" not in out, "control characters where the output is no terminal"
+
+
+def test_runs_that_forecast_are_compared_by_their_prices_too(here):
+    for place, name in enumerate(("base", "wide")):
+        forecasts = baseline_of(walk(600), "x", noise=0.01 * place, point=False).drop("baseline")
+        forecasts.write_parquet(here / "runs" / name / "forecasts.parquet")
+        path = here / "runs" / name / "metrics.json"
+        measures = forecast_metrics(forecasts, None, n_resamples=100)
+        path.write_text(json_text(json.loads(path.read_text()) | {"forecast": measures}))
+    status, out, _ = call("compare", "runs/base", "runs/wide")
+    assert status == 0
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "B (wide) has a higher CRPS than A (base)" in out
+    assert next(line for line in lines if line.startswith("common forecasts")).split()[2] == "4,800"
+    assert len([line for line in lines if line.startswith("CRPS")]) == 2, "tested, and measured"
 
 
 def test_json_is_the_data_alone_and_leaves_no_page_unless_asked(here):

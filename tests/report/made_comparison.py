@@ -56,6 +56,7 @@ def _run(place: int, name: str) -> dict[str, Any]:
         },
         "measures": scores,
         "baseline": {"name": "lightgbm", "measures": scores},
+        "forecast": None,
         "trading": {
             "pnl": -12.5 + 20 * place, "roi_frac": -0.001, "sharpe": measure(0.4, 1.2, 300),
             "sharpe_annual": 0.4, "deflated_sharpe": 0.31, "max_drawdown_frac": 0.02,
@@ -113,6 +114,7 @@ def _test(place: int, comparable: bool) -> dict[str, Any]:
         "run": place,
         "names": ["A", "B"],
         "predictions": counts | losses,
+        "forecasts": None,
         "daily_pnl": {"n_common_days": 5, "comparable": False, "reason": "5 common days"},
         "sentences": [],
     }

@@ -9,6 +9,7 @@ import pytest
 from report.made_comparison import make_comparison
 from report.page_tree import Node, read_page
 from walkforge.report import write_comparison
+from walkforge.report._words import NOTHING
 
 _EVIL = "<img src=x onerror=alert(1)>"
 
@@ -58,6 +59,20 @@ def test_tests_show_rows_shares_and_both_p_values(root: Node) -> None:
     assert "p = 0.0021, Holm = 0.0042" in _row(tests, "Log loss saved")[0]
     assert "p = 0.61" in _row(tests, "Log loss saved")[1]
     assert _row(tests, "Daily profit gained")[0] == "5 common days"
+
+
+def test_forecasts_stand_beside_the_scores_where_runs_forecast(tmp_path: Path) -> None:
+    data = make_comparison(("base", "wide", "deep"))
+    for place, run in enumerate(data["runs"][:2]):
+        run["forecast"] = {"crps_bps": {"value": 50.0 - place, "low": 40.0, "high": 60.0}}
+    gain = {"value": 1.0, "low": 0.5, "high": 1.5, "p_value": 0.001, "p_holm": 0.002,
+            "says": "better"}  # fmt: skip
+    data["tests"][0]["forecasts"] = {"n_common": 900, "comparable": True, "crps": gain}
+    root = _page(tmp_path, data)
+    tests, (_, errors) = _table(root, "tests"), root.by_id("measures").all("table")
+    assert _row(tests, "Common forecasts") == ["900", NOTHING]
+    assert "better than A" in _row(tests, "CRPS saved")[0]
+    assert [cell[:6] for cell in _row(errors, "CRPS")] == ["50.000", "49.000", NOTHING]
 
 
 def test_only_settings_that_differ_are_shown_and_a_missing_one_is_a_dash(root: Node) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from walkforge import study
+from evaluation.forecast_tables import baseline_of, walk
+from walkforge import evaluation, study
 from walkforge.base import RunError, UsageError, json_text
 from walkforge.study._compare_runs import letter_of, short_names
 
@@ -188,6 +189,37 @@ def test_what_was_earned_by_day_is_compared_on_common_days(copy):
     assert found["value"] == pytest.approx((more - less).mean())
     assert found["says"] == "better"
     assert "B (other) earned more than A (one) on 250 common days" in data["sentences"][1]
+
+
+def _forecasting(folder, noise):
+    """Give a run forecasts of random walks, off by some noise."""
+    rows = baseline_of(walk(600), "x", noise=noise, point=False).drop("baseline")
+    rows.write_parquet(folder / "forecasts.parquet")
+    path = folder / "metrics.json"
+    found = evaluation.forecast_metrics(rows, None, n_resamples=100)
+    path.write_text(json_text(json.loads(path.read_text()) | {"forecast": found}))
+    return found["model"]["pooled"]
+
+
+def test_forecasts_of_two_runs_are_tested_on_common_rows(copy):
+    folders = [copy("good"), copy("bad"), copy("classes")]
+    of_good, of_bad = (
+        _forecasting(folder, noise) for folder, noise in zip(folders[:2], (0.0, 0.01), strict=True)
+    )
+    data = study.compare(folders)
+    assert [run["forecast"] is None for run in data["runs"]] == [False, False, True]
+    assert data["runs"][1]["forecast"]["crps_bps"] == json.loads(json_text(of_bad["crps_bps"]))
+    test, without = data["tests"]
+    assert without["forecasts"] is None
+    entry = test["forecasts"]["crps"]
+    expected = of_good["crps_bps"]["value"] - of_bad["crps_bps"]["value"]
+    assert entry["value"] == pytest.approx(expected)
+    assert entry["says"] == "worse"
+    assert entry["p_holm"] == entry["p_value"], "only one pair of runs forecasts"
+    sentence = test["sentences"][1]
+    assert re.match(r"B \(bad\) has a higher CRPS than A \(good\) on 4,800 common", sentence)
+    assert " bps, 95 % interval" in sentence
+    assert len(without["sentences"]) == 2
 
 
 def test_a_few_days_are_too_few_to_compare_accounts(small_run, copy):

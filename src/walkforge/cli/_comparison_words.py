@@ -17,6 +17,11 @@ _MEASURES = {
     "mcc": "MCC", "brier": "Brier", "ece": "calibration error", "roc_auc": "ROC AUC",
     "pr_auc": "PR AUC",
 }  # fmt: skip
+_FORECAST = {
+    "crps_bps": ("CRPS, bps", "{:.3f}"), "mae_bps": ("absolute error, bps", "{:.3f}"),
+    "rmse_bps": ("RMSE, bps", "{:.3f}"), "direction_accuracy": ("right direction", "{:.4f}"),
+    "coverage_90": ("within 90 % range", "{:.4f}"), "qlike": ("QLIKE", "{:.4f}"),
+}  # fmt: skip
 _MARKS = {"better": "[green]better than A[/]", "worse": "[red]worse than A[/]"}
 
 Row = tuple[str, list[str]]
@@ -38,6 +43,8 @@ def print_comparison(data: dict[str, Any]) -> None:
     _table(console, f"Tests against A on common rows{adjusted}", tested, _tests(tests))
     _print_settings(console, data["settings"], heads)
     _table(console, "Measures (in brackets the strongest baseline)", heads, _measures(data))
+    if any(run["forecast"] for run in runs):
+        _table(console, "Forecasts", heads, _forecasts(data))
     _table(console, "Backtest and verdict", heads, _backtests(data))
     _table(console, "Time and memory", heads, _costs(runs))
 
@@ -98,8 +105,23 @@ def _tests(tests: Sequence[dict[str, Any]]) -> list[Row]:
         ("", shares),
         ("log loss saved, nats", [_gain(one.get("log_loss"), "{:+.4f}") for one in found]),
         ("accuracy gained", [_gain(one.get("accuracy"), "{:+.4f}") for one in found]),
+        *_forecast_tests([test["forecasts"] or {} for test in tests]),
         ("common days", [f"{one.get('n_common_days', _NOTHING):,}" for one in money]),
         ("daily profit gained", [_gain(one, "{:+,.2f}") for one in money]),
+    ]
+
+
+def _forecast_tests(found: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return what the tests of forecasts say; nothing where no two runs forecast."""
+    if not any(found):
+        return []
+    return [
+        ("common forecasts", [_number(one.get("n_common"), "{:,}") for one in found]),
+        ("CRPS saved, bps", [_gain(one.get("crps"), "{:+.3f}") for one in found]),
+        (
+            "absolute error saved, bps",
+            [_gain(one.get("absolute_error"), "{:+.3f}") for one in found],
+        ),
     ]
 
 
@@ -140,6 +162,14 @@ def _measures(data: dict[str, Any]) -> list[Row]:
             cells.append(_measure(run["measures"][key], "{:.4f}", rival) + (mark and f"\n{mark}"))
         rows.append((name, cells))
     return rows
+
+
+def _forecasts(data: dict[str, Any]) -> list[Row]:
+    blocks = [run["forecast"] or {} for run in data["runs"]]
+    return [
+        (name, [_measure(block.get(key), form) for block in blocks])
+        for key, (name, form) in _FORECAST.items()
+    ]
 
 
 def _backtests(data: dict[str, Any]) -> list[Row]:

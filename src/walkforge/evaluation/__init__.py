@@ -5,6 +5,7 @@ Nothing here decides whether a number is good: that is the gates' business.
 
 from ._diagnostics import diagnostics
 from ._forecast_ensemble import ensemble_forecast
+from ._forecast_pair import paired_forecasts
 from ._forecasts import forecast_metrics
 from ._measure import measure
 from ._metrics import metrics
@@ -22,6 +23,7 @@ __all__ = [
     "holm",
     "measure",
     "metrics",
+    "paired_forecasts",
     "paired_mean",
     "paired_test",
     "read_predictions",

@@ -11,6 +11,7 @@ from ._blocks import Section, absent, join, prose
 from ._comparison_pictures import equity_overlay, gain_picture, loss_overlay
 from ._comparison_tables import (
     cost_table,
+    forecast_table,
     gain_table,
     measure_table,
     run_table,
@@ -94,6 +95,7 @@ def _measures(data: dict[str, Any]) -> Section:
             "worse stands only where the test on common rows says so."
         ),
         measure_table(data),
+        forecast_table(data) if any(run["forecast"] for run in data["runs"]) else None,
     )
     return Section("measures", "Measures", body)
 

@@ -58,6 +58,7 @@ def gain_table(data: dict[str, Any]) -> Html:
         (_unit("Log loss saved", "nats per row"), _at_predictions(_gain("log_loss", 4))),
         ("Accuracy gained", _at_predictions(_gain("accuracy", 4))),
         ("Balanced accuracy gained", _at_predictions(_gain("balanced_accuracy", 4))),
+        *(_forecast_gains() if any(test["forecasts"] for test in tests) else ()),
         ("Common days", lambda test: number(at(test, "daily_pnl", "n_common_days"))),
         (_unit("Daily profit gained", "quote currency"), _gain("daily_pnl", 2)),
     ]
@@ -65,7 +66,13 @@ def gain_table(data: dict[str, Any]) -> Html:
         label="Every run against A on common rows and days",
         head=("", *(_head(data["runs"][test["run"]]) for test in tests)),
         rows=[[name, *(cell(test) for test in tests)] for name, cell in rows],
-        origin=sources({"predictions.parquet": (), "trades.parquet": ("decided_at", "pnl")}),
+        origin=sources(
+            {
+                "predictions.parquet": (),
+                **({"forecasts.parquet": ()} if any(test["forecasts"] for test in tests) else {}),
+                "trades.parquet": ("decided_at", "pnl"),
+            }
+        ),
     )
 
 
@@ -116,6 +123,20 @@ def measure_table(data: dict[str, Any]) -> Html:
         head=("", *map(_head, runs)),
         rows=rows,
         origin=source("metrics.json", "model.pooled", "baselines.*.pooled"),
+    )
+
+
+def forecast_table(data: dict[str, Any]) -> Html:
+    """Return the errors of every run that forecasts prices; a dash for one that does not."""
+    runs = data["runs"]
+    return table(
+        label="Price forecasts of every run, pooled over series, folds, seeds and steps",
+        head=("", *map(_head, runs)),
+        rows=[
+            [_unit(name, good), *(measure_cell(at(run, "forecast", key), digits) for run in runs)]
+            for key, name, good, digits in _FORECAST
+        ],
+        origin=source("metrics.json", "forecast.model.pooled"),
     )
 
 
@@ -199,6 +220,17 @@ def _at_predictions(cell: Cell) -> Cell:
     return lambda test: cell(test["predictions"])
 
 
+def _forecast_gains() -> list[tuple[Child, Cell]]:
+    def at_forecasts(cell: Cell) -> Cell:
+        return lambda test: cell(test["forecasts"])
+
+    return [
+        ("Common forecasts", at_forecasts(number_cell("n_common"))),
+        (_unit("CRPS saved", "bps"), at_forecasts(_gain("crps", 3))),
+        (_unit("Absolute error saved", "bps"), at_forecasts(_gain("absolute_error", 3))),
+    ]
+
+
 def _gain(key: str, digits: int) -> Cell:
     """Return what shows a gain with its interval, p-value and what it says."""
 
@@ -280,6 +312,14 @@ def _sharpe(account: Any) -> Child:
     )
 
 
+_FORECAST = (
+    ("crps_bps", "CRPS", "low is good, bps", 3),
+    ("mae_bps", "Mean absolute error", "low is good, bps", 3),
+    ("rmse_bps", "Root mean squared error", "low is good, bps", 3),
+    ("direction_accuracy", "Right direction", "high is good", 4),
+    ("coverage_90", "Closes within 5 % to 95 %", "90 % is good", 4),
+    ("qlike", "QLIKE of the variance", "low is good", 4),
+)
 _PROFIT = "Profit after fees"
 _ACCOUNT: Sequence[tuple[str, Cell]] = (
     (_PROFIT, number_cell("pnl", 2, signed=True)),

@@ -28,6 +28,7 @@ LEAST_DAYS = 20
 """Fewer common days than these tell nothing of what two accounts earn; as for a Sharpe ratio."""
 
 _MEASURES = ("log_loss", "accuracy", "balanced_accuracy")
+_FORECAST_LOSSES = ("crps", "absolute_error")
 _DAY_MS = 86_400_000
 _COLUMNS = ("timestamp", "symbol", "timeframe", "fold", "seed", "label", "resolved_at")
 
@@ -92,11 +93,12 @@ def _predictions_of(run: Compared) -> pl.DataFrame:
 def _test(
     reference: Compared, ours: pl.DataFrame, other: Compared, *, n_resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Return both tests of one run against the reference and its predictions, `ours`."""
+    """Return all tests of one run against the reference and its predictions, `ours`."""
     theirs = _predictions_of(other)
     drawing = {"n_resamples": n_resamples, "seed": seed}
     return {
         "predictions": _loss_test(reference, other, ours, theirs, **drawing),
+        "forecasts": _forecast_test(reference, other),
         "daily_pnl": _money_test(_days(reference, ours), _days(other, theirs), **drawing),
     }
 
@@ -112,6 +114,15 @@ def _loss_test(
     if keys and not found["comparable"] and found["n_labels_differ"]:
         found["reason"] = f"another label rule ({', '.join(keys)}): {found['reason']}"
     return found
+
+
+def _forecast_test(reference: Compared, other: Compared) -> dict[str, Any] | None:
+    """Return the test on common forecasts, None where not both forecast prices."""
+    file = "forecasts.parquet"
+    if not (reference.folder.has(file) and other.folder.has(file)):
+        return None
+    tables = (run.folder.read_table(file) for run in (reference, other))
+    return evaluation.paired_forecasts(*tables)
 
 
 def _days(run: Compared, predictions: pl.DataFrame) -> _Days | None:
@@ -155,7 +166,8 @@ def _adjust(tests: list[dict[str, Any]]) -> None:
     """Add to every tested number `p_holm`, adjusted over the runs, and what it `says`."""
     losses = [[test["predictions"].get(kind) for test in tests] for kind in _MEASURES]
     money = [test["daily_pnl"] if test["daily_pnl"]["comparable"] else None for test in tests]
-    for entries in (*losses, money):
+    forecasts = [[(test["forecasts"] or {}).get(k) for test in tests] for k in _FORECAST_LOSSES]
+    for entries in (*losses, *forecasts, money):
         adjusted = evaluation.holm([entry and entry["p_value"] for entry in entries])
         for entry, p in zip(entries, adjusted, strict=True):
             if entry is not None:

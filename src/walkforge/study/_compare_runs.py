@@ -21,6 +21,7 @@ _NEEDED = ("predictions.parquet", "metrics.json", "backtest.json", "verdict.json
 _MEASURES = (
     "log_loss", "balanced_accuracy", "accuracy", "mcc", "brier", "ece", "roc_auc", "pr_auc",
 )  # fmt: skip
+_FORECAST = ("crps_bps", "mae_bps", "rmse_bps", "direction_accuracy", "coverage_90", "qlike")
 _TRADING = (
     "pnl", "roi_frac", "sharpe", "sharpe_annual", "deflated_sharpe", "max_drawdown_frac",
     "n_trades", "win_rate", "fees",
@@ -103,6 +104,7 @@ def _read(path: Path, letter: str, name: str) -> Compared:
         "verdict": _verdict(folder.read_json("verdict.json")),
         "measures": _chosen(_at(metrics, "model", "pooled"), _MEASURES),
         "baseline": _best_baseline(metrics),
+        "forecast": _forecast(metrics),
         "trading": _chosen(_at(account, "pooled"), _TRADING),
         "cost": _chosen(facts, _COST) | _training(epochs),
         "curves": {"equity": _equity(folder, account), "training": _losses(epochs)},
@@ -155,6 +157,12 @@ def _best_baseline(metrics: Any) -> dict[str, Any] | None:
         return None
     name = min(known, key=lambda one: known[one]["log_loss"]["value"])
     return {"name": name, "measures": _chosen(known[name], _MEASURES)}
+
+
+def _forecast(metrics: Any) -> dict[str, Any] | None:
+    """Return the measures of a forecaster's prices, None of a model of classes."""
+    pooled = _at(metrics, "forecast", "model", "pooled")
+    return None if pooled is None else _chosen(pooled, _FORECAST)
 
 
 def _epochs(path: Path) -> list[dict[str, Any]]:

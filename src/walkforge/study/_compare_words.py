@@ -20,8 +20,9 @@ def headline(tests: Sequence[dict[str, Any]], letters: Sequence[str]) -> str:
 
 
 def sentences(test: dict[str, Any]) -> list[str]:
-    """Return what one test says of log loss, and of the money earned by day."""
-    return [_losses(test), _money(test)]
+    """Return what one test says of log loss, of forecasts, and of the money earned by day."""
+    forecasts = [_forecasts(test)] if test["forecasts"] is not None else []
+    return [_losses(test), *forecasts, _money(test)]
 
 
 def _losses(test: dict[str, Any]) -> str:
@@ -44,6 +45,28 @@ def _losses(test: dict[str, Any]) -> str:
     return (
         f"{other} has a {word} log loss than {reference} on {rows}: by "
         f"{_difference(entry, 4, flip=word == 'higher')}."
+    )
+
+
+def _forecasts(test: dict[str, Any]) -> str:
+    reference, other = test["names"]
+    found = test["forecasts"]
+    if not found["comparable"]:
+        return f"The forecasts of {other} and {reference} cannot be compared: {found['reason']}."
+    kind = "crps" if "crps" in found else "absolute_error"
+    loss, entry = kind.replace("_", " ").replace("crps", "CRPS"), found[kind]
+    rows = f"{found['n_common']:,} common forecasts"
+    if entry["low"] is None:
+        return f"{other} and {reference} cannot be told apart on {rows}: {entry['reason']}."
+    if entry["says"] == "unclear":
+        return (
+            f"No difference in {loss} between {other} and {reference} that {rows} can tell: "
+            f"{reference} less {other} is {_difference(entry, 3)}."
+        )
+    word = "lower" if entry["says"] == "better" else "higher"
+    return (
+        f"{other} has a {word} {loss} than {reference} on {rows}: by "
+        f"{_difference(entry, 3, flip=word == 'higher')}."
     )
 
 
@@ -70,7 +93,7 @@ def _money(test: dict[str, Any]) -> str:
 def _difference(entry: dict[str, Any], digits: int, *, flip: bool = False) -> str:
     """Return value, interval and p-value; `flip` where the sentence names the other direction."""
     value, low, high = (_number(entry[key], digits, flip) for key in ("value", "low", "high"))
-    unit = "nats per row" if entry["unit"] == "nats" else "a day"
+    unit = {"nats": "nats per row", "bps": "bps"}.get(entry["unit"], "a day")
     ends = f"{high} to {low}" if flip else f"{low} to {high}"
     return f"{value} {unit}, 95 % interval {ends}, {_p(entry)}"
 
