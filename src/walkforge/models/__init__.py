@@ -29,8 +29,12 @@ from ._forecast_heads import HEADS
 from ._forecast_prices import ForecastPrices, forecast_prices
 from ._forecast_row import LEVELS, ForecastRow
 from ._forward import PackedForward, pad_rows, predict_outputs, stack_states
+from ._gpt_shape import GptShape, gpt_parameters, gpt_parameters_text
 from ._gru import Gru
+from ._kv_cache import KvCache
+from ._market_gpt import MarketGpt
 from ._mlp import Mlp
+from ._sample_tokens import sample_tokens
 
 __all__ = [
     "FORECASTERS",
@@ -43,8 +47,11 @@ __all__ = [
     "CnnLstm",
     "ForecastPrices",
     "ForecastRow",
+    "GptShape",
     "Gru",
+    "KvCache",
     "Layout",
+    "MarketGpt",
     "MemberDropout",
     "Mlp",
     "PackedForward",
@@ -53,6 +60,8 @@ __all__ = [
     "compact_",
     "extract_twin",
     "forecast_prices",
+    "gpt_parameters",
+    "gpt_parameters_text",
     "initial_state",
     "lagged_inputs",
     "lags_within",
@@ -60,6 +69,7 @@ __all__ = [
     "pad_rows",
     "predict_outputs",
     "resident_walks",
+    "sample_tokens",
     "spread_over_classes",
     "stack_states",
     "step_keys",
