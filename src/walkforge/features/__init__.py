@@ -1,24 +1,42 @@
 """Bars to features that look only backwards, in named sets, and the scalers that go with them."""
 
+from ._bar_vectors import BarVectors, bar_vectors
 from ._build import FeatureTable, build
 from ._build_all import FeatureTables, build_all
 from ._cache import CacheState, cache_state
 from ._column import Column
+from ._paths import PathForecast, forecast_paths, token_paths
 from ._scaler import CLIP, Scaler, fit_scaler
 from ._sets import FeatureSet, describe, feature_set
+from ._token_files import read_tokenizer, write_tokenizer
+from ._token_report import tokenizer_report
+from ._token_rule import VECTOR, TokenizerRule
+from ._tokenizer import Tokenizer, fit_tokenizer
 
 __all__ = [
     "CLIP",
+    "VECTOR",
+    "BarVectors",
     "CacheState",
     "Column",
     "FeatureSet",
     "FeatureTable",
     "FeatureTables",
+    "PathForecast",
     "Scaler",
+    "Tokenizer",
+    "TokenizerRule",
+    "bar_vectors",
     "build",
     "build_all",
     "cache_state",
     "describe",
     "feature_set",
     "fit_scaler",
+    "fit_tokenizer",
+    "forecast_paths",
+    "read_tokenizer",
+    "token_paths",
+    "tokenizer_report",
+    "write_tokenizer",
 ]
