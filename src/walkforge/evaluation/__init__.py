@@ -13,9 +13,12 @@ from ._paired_test import LABELS_MAY_DIFFER_FRAC, holm, paired_mean, paired_test
 from ._read import read_predictions
 from ._rows import classes_of
 from ._series import series_names
+from ._token_metrics import TokenRows, TokenScores, token_metrics
 
 __all__ = [
     "LABELS_MAY_DIFFER_FRAC",
+    "TokenRows",
+    "TokenScores",
     "classes_of",
     "diagnostics",
     "ensemble_forecast",
@@ -28,4 +31,5 @@ __all__ = [
     "paired_test",
     "read_predictions",
     "series_names",
+    "token_metrics",
 ]
