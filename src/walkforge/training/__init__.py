@@ -7,8 +7,15 @@ from ._baselines import BASELINES, BaselineRows, class_trees
 from ._cohort import TrainedMember
 from ._forecast_baselines import FORECAST_BASELINES, BaselineForecast, ForecastRows
 from ._forecast_losses import forecast_losses
+from ._gpt_evaluate import TokenLosses, token_losses
+from ._gpt_plan import GptPlan
+from ._gpt_speed import flops_per_token, measured_flops, peak_flops
+from ._gpt_trainer import TrainedGpt, train_gpt
 from ._losses import classification_loss
 from ._plan import HEADS, LOSSES, SCHEDULES, HeadWeights, Member, TrainingPlan
+from ._token_baselines import TOKEN_BASELINES, best_constant
+from ._token_table import AssetTokens, TokenTable
+from ._token_windows import SAMPLING
 from ._trainer import train_pack
 from ._watcher import Watcher
 
@@ -17,17 +24,30 @@ __all__ = [
     "FORECAST_BASELINES",
     "HEADS",
     "LOSSES",
+    "SAMPLING",
     "SCHEDULES",
+    "TOKEN_BASELINES",
+    "AssetTokens",
     "BaselineForecast",
     "BaselineRows",
     "ForecastRows",
+    "GptPlan",
     "HeadWeights",
     "Member",
+    "TokenLosses",
+    "TokenTable",
+    "TrainedGpt",
     "TrainedMember",
     "TrainingPlan",
     "Watcher",
+    "best_constant",
     "class_trees",
     "classification_loss",
+    "flops_per_token",
     "forecast_losses",
+    "measured_flops",
+    "peak_flops",
+    "token_losses",
+    "train_gpt",
     "train_pack",
 ]
