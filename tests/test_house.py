@@ -105,7 +105,7 @@ def test_the_packed_trainer_needs_torch_and_numpy_alone():
         "import sys",
         "import walkforge.models, walkforge.training",
         "heavy = {'polars', 'pyarrow', 'talib', 'numba', 'sklearn', 'lightgbm', 'pydantic',"
-        " 'scipy', 'safetensors', 'jaxtyping', 'pandas'}",
+        " 'scipy', 'safetensors', 'jaxtyping', 'pandas', 'lightning_fabric'}",
         "print(','.join(sorted(heavy & set(sys.modules))))",
     ]
     done = subprocess.run(

@@ -9,6 +9,7 @@ from ._forecast_baselines import FORECAST_BASELINES, BaselineForecast, ForecastR
 from ._forecast_losses import forecast_losses
 from ._gpt_evaluate import TokenLosses, token_losses
 from ._gpt_plan import GptPlan
+from ._gpt_ranks import Ranks, find_ranks
 from ._gpt_speed import flops_per_token, measured_flops, peak_flops
 from ._gpt_trainer import TrainedGpt, train_gpt
 from ._losses import classification_loss
@@ -34,6 +35,7 @@ __all__ = [
     "GptPlan",
     "HeadWeights",
     "Member",
+    "Ranks",
     "TokenLosses",
     "TokenTable",
     "TrainedGpt",
@@ -43,6 +45,7 @@ __all__ = [
     "best_constant",
     "class_trees",
     "classification_loss",
+    "find_ranks",
     "flops_per_token",
     "forecast_losses",
     "measured_flops",

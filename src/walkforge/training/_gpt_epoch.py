@@ -1,16 +1,17 @@
 """An epoch of a MarketGPT's training, and its validation.
 
-Shapes: W windows
+Shapes: W windows, B windows of one process
 """
 
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from walkforge.models import MarketGpt
 
 from ._gpt_evaluate import Measuring
-from ._gpt_one_device import OneDevice
+from ._gpt_hardware import Hardware
 from ._gpt_optimiser import make_optimiser
 from ._gpt_plan import GptPlan, rate_at
 from ._gpt_step import GptSteps
@@ -38,7 +39,7 @@ class GptEpochs:
         table: TokenTable,
         plan: GptPlan,
         *,
-        on: OneDevice,
+        on: Hardware,
         seed: int,
         watcher: Watcher,
     ) -> None:
@@ -48,8 +49,8 @@ class GptEpochs:
         self.n_steps = plan.steps_per_epoch or -(-self.windows.n_targets // per_step)
         """Of one epoch."""
         tokens = ResidentTokens.of(table, on.device)
-        running = on.wrapped(model)
-        self.optimiser = on.wrapped_optimiser(make_optimiser(running, plan))
+        running, self.learning = on.wrapped(model)
+        self.optimiser = make_optimiser(running, plan)
         self.steps = GptSteps(
             running,
             self.optimiser,
@@ -61,8 +62,8 @@ class GptEpochs:
             watcher=watcher,
         )
         self._validation = covering_windows(table, "validation", context)
-        self._measuring = Measuring(model, tokens, on, self.steps.micro_windows)
-        self._model, self._plan, self._on, self._watcher = model, plan, on, watcher
+        self._measuring = Measuring(self.learning, tokens, on, self.steps.micro_windows)
+        self._plan, self._on, self._watcher = plan, on, watcher
 
     @property
     def n_steps_in_all(self) -> int:
@@ -76,7 +77,7 @@ class GptEpochs:
         drawn = self.windows.draw(epoch, self.n_steps * plan.batch_windows)
         places_W5 = torch.from_numpy(drawn.places_W5).to(on.device)
         own, rate = on.share(plan.batch_windows), 0.0
-        self._model.train()
+        self.learning.train()
         self.steps.loss_sum.zero_()
         for number in range(self.n_steps):
             batch = slice(number * plan.batch_windows, (number + 1) * plan.batch_windows)
@@ -92,8 +93,21 @@ class GptEpochs:
     def validate(self) -> tuple[float, float]:
         """Return the mean loss and the share of hits over all validation targets."""
         self._watcher.doing("validating")
-        own = self._on.share(len(self._validation))
-        places_W5 = torch.from_numpy(self._validation.places_W5)[own]
-        sums = self._on.total(self._measuring.sums(places_W5, piece_number("validation")))
+        sums = self._measuring.sums(self._own_validation(), piece_number("validation"))
+        sums = self._on.total(sums)
         loss, hits = (sums / int(self._validation.n_targets_W.sum())).tolist()
         return loss, hits
+
+    def _own_validation(self) -> Tensor:
+        """Return places_B5 of this process's windows: as many as any other process has.
+
+        Where there is one less, it is filled up with one that counts nothing.
+        """
+        n_windows = len(self._validation)
+        places_W5 = torch.from_numpy(self._validation.places_W5)
+        own_B5 = places_W5[self._on.share(n_windows)]
+        if len(own_B5) * self._on.n_processes >= n_windows:
+            return own_B5
+        nothing_15 = places_W5[:1].clone()
+        nothing_15[:, 1] = nothing_15[:, 2] + 1
+        return torch.cat([own_B5, nothing_15])

@@ -16,6 +16,7 @@ from walkforge.base import BoolArray, IntArray, Precision, TrainingError
 from walkforge.models import MarketGpt
 
 from ._device import products_in
+from ._gpt_hardware import Hardware
 from ._gpt_one_device import OneDevice
 from ._room import is_out_of_memory, let_go
 from ._token_table import UNCOUNTED, ResidentTokens, TokenTable, piece_number
@@ -67,7 +68,7 @@ class Measuring:
     """Measures windows in evaluation mode, as many at once as memory allows."""
 
     def __init__(
-        self, model: MarketGpt, tokens: ResidentTokens, on: OneDevice, windows_at_once: int
+        self, model: MarketGpt, tokens: ResidentTokens, on: Hardware, windows_at_once: int
     ) -> None:
         self._model = model
         self._tokens = tokens
@@ -92,7 +93,7 @@ class Measuring:
             try:
                 found = self._measure(part_B5, piece)
             except Exception as error:
-                if not is_out_of_memory(error):
+                if self._on.together or not is_out_of_memory(error):
                     raise
                 let_go(error, self._on.device)
                 self._make_smaller(len(part_B5))

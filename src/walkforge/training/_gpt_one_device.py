@@ -1,8 +1,4 @@
-"""One process and one device: all that the trainer asks of whatever it runs on.
-
-Whoever runs it on several devices offers the same: a share of the windows, a model and an
-optimiser in wraps of its own, gradients and numbers added up over all processes.
-"""
+"""One process and one device."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,10 +8,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from walkforge.base import Precision
+from walkforge.models import MarketGpt
 
 
 class OneDevice:
-    """A device, the precision of its products, and the loss scale that float16 needs."""
+    """A device, the precision of its products, and the loss scale that float16 needs.
+
+    Its methods are those of `Hardware`.
+    """
+
+    n_processes = 1
+    together = False
+    first = True
 
     def __init__(self, device: torch.device, precision: Precision) -> None:
         self.device = device
@@ -23,46 +27,36 @@ class OneDevice:
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision.scales_losses)
 
     def share(self, n_windows: int) -> slice:
-        """Return which of so many windows this process computes."""
         return slice(0, n_windows)
 
-    def wrapped(self, model: nn.Module) -> nn.Module:
-        """Return the model as it is to be called."""
-        return model
-
-    def wrapped_optimiser(self, optimiser: Optimizer) -> Optimizer:
-        """Return the optimiser as it is to be stepped."""
-        return optimiser
+    def wrapped(self, model: MarketGpt) -> tuple[nn.Module, MarketGpt]:
+        return model, model
 
     def computing(self) -> AbstractContextManager:
-        """Compute forward passes within in the precision of the products."""
         dtype = getattr(torch, self.precision.name)
         return torch.autocast(self.device.type, dtype, enabled=self.precision.autocast)
 
     def accumulating(self, model: nn.Module, *, more: bool) -> AbstractContextManager:
-        """Hold a forward and a backward pass; where `more` follow, gradients may wait for them."""
         return nullcontext()
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of this process's part of the loss."""
         self._scaler.scale(loss).backward()
 
+    def agree(self, model: nn.Module, *, failed: bool) -> bool:
+        return failed
+
     def update(self, model: nn.Module, optimiser: Optimizer, clip_norm: float) -> None:
-        """Clip the whole gradient and take the step; nothing waits for the device."""
         self._scaler.unscale_(optimiser)
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
         self._scaler.step(optimiser)
         self._scaler.update()
 
     def total(self, values: Tensor) -> Tensor:
-        """Return the sum over all processes."""
         return values
 
     def state(self) -> dict[str, Any]:
-        """Return plain data from which the loss scale goes on."""
         return self._scaler.state_dict()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
         if state:
             self._scaler.load_state_dict(state)

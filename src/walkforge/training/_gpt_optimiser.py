@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from ._gpt_plan import GptPlan
+from ._gpt_whole import shared_out_as, whole
 
 
 def make_optimiser(model: nn.Module, plan: GptPlan) -> Optimizer:
@@ -27,9 +28,9 @@ def make_optimiser(model: nn.Module, plan: GptPlan) -> Optimizer:
 
 
 def moments_of(optimiser: Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state, flat, by `NUMBER.NAME` of its parameters."""
+    """Return the optimiser's whole state, flat, by `NUMBER.NAME` of its parameters."""
     return {
-        f"{number}.{name}": value
+        f"{number}.{name}": whole(value)
         for number, state in optimiser.state_dict()["state"].items()
         for name, value in state.items()
     }
@@ -37,10 +38,12 @@ def moments_of(optimiser: Optimizer) -> dict[str, Tensor]:
 
 def restore_moments(optimiser: Optimizer, moments: dict[str, Tensor]) -> None:
     """Take over what `moments_of` returned."""
+    parameters = [one for group in optimiser.param_groups for one in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in moments.items():
         number, name = key.split(".", 1)
-        states.setdefault(int(number), {})[name] = value
+        mine = shared_out_as(parameters[int(number)], value) if value.ndim else value  # no step
+        states.setdefault(int(number), {})[name] = mine
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": states, "param_groups": groups})
 

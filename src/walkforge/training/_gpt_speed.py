@@ -32,19 +32,21 @@ _LONGEST_S = 0.2
 
 
 class Roof:
-    """What a training is measured against on one device."""
+    """What a training is measured against on so many devices like this one."""
 
-    def __init__(self, shape: GptShape, device: torch.device, precision: Precision) -> None:
-        self._flops = flops_per_token(shape)
+    def __init__(
+        self, shape: GptShape, device: torch.device, precision: Precision, n_devices: int
+    ) -> None:
+        self._flops_each = flops_per_token(shape) / n_devices
         self._peak = peak_flops(device, precision)
         self._measured = measured_flops(device, precision)
 
     def shares(self, tokens_per_s: float) -> dict[str, float | None]:
-        """Return `tokens_per_s` with its share of the device's peak and of its measured rate.
+        """Return `tokens_per_s` with its share of the devices' peak and of their measured rate.
 
         `mfu_frac` is None where the peak is not known, as on a CPU.
         """
-        flops = tokens_per_s * self._flops
+        flops = tokens_per_s * self._flops_each
         return {
             "tokens_per_s": tokens_per_s,
             "mfu_frac": None if self._peak is None else flops / self._peak,

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from walkforge.base import TrainingError, derive_seed
 from walkforge.models import GptShape
 
-from ._gpt_one_device import OneDevice
+from ._gpt_hardware import Hardware
 from ._gpt_plan import GptPlan
 from ._room import is_out_of_memory, let_go
 from ._token_table import UNCOUNTED, ResidentTokens, piece_number
@@ -38,7 +38,7 @@ class GptSteps:
         plan: GptPlan,
         *,
         shape: GptShape,
-        on: OneDevice,
+        on: Hardware,
         seed: int,
         watcher: Watcher,
     ) -> None:
@@ -59,7 +59,10 @@ class GptSteps:
     def compile(self) -> str:
         """Fuse what lies between the products from now on; return what was done, in words."""
         width = self._shape.d_model
-        self._recorded = self._on.device.type == "cuda" and width <= _WIDEST_RECORDED
+        on = self._on
+        # What processes tell each other on the way cannot be recorded.
+        alone = on.device.type == "cuda" and on.n_processes == 1
+        self._recorded = alone and width <= _WIDEST_RECORDED
         mode = "reduce-overhead" if self._recorded else None
         self._compute_loss = torch.compile(self._loss, dynamic=False, mode=mode)
         if not self._recorded:
@@ -87,14 +90,22 @@ class GptSteps:
     def _gradients(self, places_B5: Tensor, n_targets: int, step: int) -> Tensor:
         """Leave the gradients of the windows in the model; return the sum of their losses."""
         while True:
-            try:
-                return self._gradients_in_parts(places_B5, n_targets, step)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._forget_gradients()
-                let_go(error, self._on.device)
-            self._make_smaller(len(places_B5))
+            loss_sum = self._gradients_if_they_fit(places_B5, n_targets, step)
+            if not self._on.agree(self.model, failed=loss_sum is None):
+                assert loss_sum is not None
+                return loss_sum
+            self._forget_gradients()
+            self._make_smaller()
+
+    def _gradients_if_they_fit(self, places_B5: Tensor, n_targets: int, step: int) -> Tensor | None:
+        try:
+            return self._gradients_in_parts(places_B5, n_targets, step)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._forget_gradients()
+            let_go(error, self._on.device)
+            return None
 
     def _gradients_in_parts(self, places_B5: Tensor, n_targets: int, step: int) -> Tensor:
         loss_sum = torch.zeros_like(self.loss_sum)
@@ -132,9 +143,10 @@ class GptSteps:
             reduction="sum",
         )
 
-    def _make_smaller(self, n_windows: int) -> None:
-        """Compute fewer of a step's windows at once from now on."""
-        plan, tried = self._plan, min(self.micro_windows, n_windows)
+    def _make_smaller(self) -> None:
+        """Compute fewer of a step's windows at once from now on: all processes as many."""
+        plan = self._plan
+        tried = min(self.micro_windows, -(-plan.batch_windows // self._on.n_processes))
         if tried == 1:
             first = "" if plan.gradient_checkpointing else "training.gradient_checkpointing=true, "
             raise TrainingError(

@@ -19,11 +19,16 @@ from walkforge.models import MarketGpt
 
 from ._device import products_in
 from ._gpt_checkpoint import GptCheckpoints
+from ._gpt_devices import SeveralDevices
 from ._gpt_epoch import GptEpochs
+from ._gpt_hardware import Hardware
 from ._gpt_one_device import OneDevice
 from ._gpt_optimiser import moments_of, restore_moments
 from ._gpt_plan import GptPlan, warmup_of
+from ._gpt_processes import in_processes
+from ._gpt_ranks import find_ranks
 from ._gpt_speed import Roof
+from ._gpt_whole import load_whole, whole
 from ._heap import freed_memory_kept
 from ._plan import TrainingPlan
 from ._room import is_out_of_memory, let_go
@@ -61,6 +66,9 @@ def train_gpt(
     compiled: bool = False,
     watcher: Watcher | None = None,
     checkpoints: Path | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+    sharded: bool = False,
 ) -> TrainedGpt:
     """Train `model` from its present weights, on the device that it lies on.
 
@@ -71,24 +79,55 @@ def train_gpt(
     the last checkpoint are trained and reported again. Where memory does not suffice, fewer
     windows are computed at once; TrainingError where one does not fit, or where table and model do
     not belong together.
+    With `devices` on each of so many `nodes` as many processes train together, each on its own
+    device of the model's kind, whether they are started here or torchrun has started this one
+    too. The first process alone writes and reports. With `sharded` each of them holds a part of
+    the weights, gradients and moments.
     """
     _require_fit(model, table)
-    device = next(model.parameters()).device
-    watcher = watcher or Unwatched()
-    apart = torch.random.fork_rng([device] if device.type == "cuda" else [])
-    with _room_for(model, device), apart, freed_memory_kept(), products_in(precision):
-        training = _Training(
-            model,
-            table,
-            plan,
-            seed=seed,
-            name=name,
-            watcher=watcher,
-            on=OneDevice(device, precision),
+    watcher, device = watcher or Unwatched(), next(model.parameters()).device
+    settings: dict[str, Any] = {
+        "table": table,
+        "plan": plan,
+        "seed": seed,
+        "name": name,
+        "compiled": compiled,
+    }
+    kept = None if checkpoints is None else GptCheckpoints(checkpoints)
+    ranks = find_ranks(devices, nodes, device.type)
+    _require_shares(plan, ranks.n_processes, precision, sharded=sharded)
+    if ranks.n_processes == 1:
+        return _train(model, **settings, watcher=watcher, on=OneDevice(device, precision), to=kept)
+    if ranks.started:
+        on = SeveralDevices(device.type, precision, ranks, sharded=sharded)
+        return _train(
+            model, **settings, watcher=watcher if on.first else Unwatched(), on=on, to=kept
         )
+    trained = in_processes(
+        train_gpt, model, ranks, watcher, **settings,
+        precision=precision, checkpoints=checkpoints, sharded=sharded,
+    )  # fmt: skip
+    model.load_state_dict(trained.state)
+    model.eval()
+    return trained
+
+
+def _train(
+    model: MarketGpt,
+    *,
+    compiled: bool,
+    watcher: Watcher,
+    on: Hardware,
+    to: GptCheckpoints | None,
+    **settings: Any,
+) -> TrainedGpt:
+    """Train as this process of those that `on` knows."""
+    apart = torch.random.fork_rng([on.device] if on.device.type == "cuda" else [])
+    with _room_for(model, on.device), apart, freed_memory_kept(), products_in(on.precision):
+        training = _Training(model, watcher=watcher, on=on, **settings)
         if compiled:
             watcher.note(training.epochs.steps.compile())
-        return training.run(None if checkpoints is None else GptCheckpoints(checkpoints))
+        return training.run(to)
 
 
 class _Training:
@@ -101,7 +140,7 @@ class _Training:
         seed: int,
         name: str,
         watcher: Watcher,
-        on: OneDevice,
+        on: Hardware,
     ) -> None:
         model.gradient_checkpointing = plan.gradient_checkpointing
         self.model, self.plan, self.watcher, self.on = model, plan, watcher, on
@@ -110,9 +149,9 @@ class _Training:
         self.identity = _identity(model, table, plan, seed)
         self.constant_accuracy = _constant_accuracy(table)
         self.standing = Standing(TrainingPlan(epochs=plan.epochs, patience=plan.patience))
-        self.best = _copied(model)
+        self.best = _copied(self.epochs.learning)
         self.telemetry = Telemetry(on.device, note=watcher.note)
-        self.roof = Roof(model.shape, on.device, on.precision)
+        self.roof = Roof(model.shape, on.device, on.precision, on.n_processes)
 
     @property
     def epoch(self) -> int:
@@ -130,6 +169,7 @@ class _Training:
         self._tell_plan()
         if checkpoints is not None:
             self._restore(checkpoints)
+            self._require_one_start(checkpoints)
         while not self.done:
             report = self._run_epoch()
             # First the report, then the checkpoint: cut off between the two, the epoch is trained
@@ -137,7 +177,7 @@ class _Training:
             self.watcher.epoch(report)
             if checkpoints is not None:
                 self._save(checkpoints)
-        self.model.load_state_dict(self.best)
+        self.model.to(self.on.device).load_state_dict(self.best)
         self.model.eval()
         return TrainedGpt(
             state=self.best,
@@ -168,7 +208,7 @@ class _Training:
         validation_loss, accuracy = self.epochs.validate()
         best = self.standing.note(trained.train_loss, validation_loss)
         if best:
-            self.best = _copied(self.model)
+            self.best = _copied(self.epochs.learning)
         if not isfinite(trained.train_loss):
             self.watcher.note(
                 "warning: the training loss is not finite, so training ends here; set a lower "
@@ -194,13 +234,13 @@ class _Training:
 
     def _save(self, checkpoints: GptCheckpoints) -> None:
         is_best = self.standing.best_epoch == self.epoch
-        if is_best:
+        if is_best and self.on.first:
             facts = {"epoch": self.epoch, **self.standing.best, "shape": asdict(self.model.shape)}
             checkpoints.write_best(self.best, facts)
         if self.epoch % self.plan.checkpoint_epochs and not self.done:
             return
         self.watcher.doing("writing the checkpoint")
-        tensors = _under("model.", self.model.state_dict())
+        tensors = _under("model.", _whole_state(self.epochs.learning))
         tensors |= _under("moments.", moments_of(self.epochs.optimiser))
         tensors |= {} if is_best else _under("best.", self.best)
         plain = {
@@ -209,7 +249,8 @@ class _Training:
             "micro_windows": self.epochs.steps.micro_windows,
             "device": self.on.state(),
         }
-        checkpoints.write(self.epoch, tensors, plain)
+        if self.on.first:
+            checkpoints.write(self.epoch, tensors, plain)
 
     def _restore(self, checkpoints: GptCheckpoints) -> None:
         """Go on from the newest checkpoint, if there is one."""
@@ -219,13 +260,22 @@ class _Training:
         tensors, plain = saved
         for losses in plain["history"]:
             self.standing.note(**losses)
-        self.model.load_state_dict(_from("model.", tensors))
+        load_whole(self.epochs.learning, _from("model.", tensors))
         restore_moments(self.epochs.optimiser, _from("moments.", tensors))
-        self.best = _from("best.", tensors) or _copied(self.model)
+        self.best = _from("best.", tensors) or _copied(self.epochs.learning)
         steps = self.epochs.steps
         steps.micro_windows = min(steps.micro_windows, plain["micro_windows"])
         self.on.restore(plain["device"])
         self.watcher.note(f"going on after epoch {self.epoch}")
+
+    def _require_one_start(self, checkpoints: GptCheckpoints) -> None:
+        """Raise TrainingError where another machine has found another checkpoint, or none."""
+        epoch = torch.tensor(float(self.epoch), device=self.on.device)
+        if self.on.total(epoch).item() != self.epoch * self.on.n_processes:
+            raise TrainingError(
+                f"{checkpoints.folder}: not all processes find the same checkpoint there; it must "
+                "be a folder that all machines share"
+            )
 
 
 @contextmanager
@@ -260,6 +310,26 @@ def _require_fit(model: MarketGpt, table: TokenTable) -> None:
             )
 
 
+def _require_shares(
+    plan: GptPlan, n_processes: int, precision: Precision, *, sharded: bool
+) -> None:
+    """Raise TrainingError where a batch cannot be shared out, or a model in this precision."""
+    if sharded and n_processes == 1:
+        raise TrainingError("a model is sharded over several devices; ask for at least 2")
+    if sharded and plan.batch_windows % n_processes:
+        raise TrainingError(
+            f"training.batch_windows is {plan.batch_windows}; a sharded model needs shares of one "
+            f"size, hence a multiple of {n_processes}"
+        )
+    if sharded and precision.scales_losses:
+        raise TrainingError("a sharded model trains in bfloat16 or float32, not in float16")
+    if plan.batch_windows < n_processes:
+        raise TrainingError(
+            f"training.batch_windows is {plan.batch_windows}, too few for {n_processes} devices; "
+            "it must be at least one for each"
+        )
+
+
 def _identity(model: MarketGpt, table: TokenTable, plan: GptPlan, seed: int) -> str:
     settings = {k: v for k, v in asdict(plan).items() if k not in _FREE_TO_CHANGE}
     learned = [name for name, one in model.named_parameters() if one.requires_grad]
@@ -274,7 +344,11 @@ def _constant_accuracy(table: TokenTable) -> float:
 
 def _copied(model: MarketGpt) -> dict[str, Tensor]:
     """Return the weights as they are now, on the CPU."""
-    return {k: v.detach().to("cpu", copy=True) for k, v in model.state_dict().items()}
+    return {k: v.to("cpu", copy=True) for k, v in _whole_state(model).items()}
+
+
+def _whole_state(model: MarketGpt) -> dict[str, Tensor]:
+    return {k: whole(v.detach()) for k, v in model.state_dict().items()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
