@@ -5,6 +5,7 @@ from ._compare import compare
 from ._doctor import doctor
 from ._ensembles import ensemble
 from ._folder import default_folder
+from ._gpt_study import GptModelSection, GptStudy, SamplingSection
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
 from ._run import judge, resume, run
@@ -26,8 +27,11 @@ __all__ = [
     "DataSection",
     "DeviceSection",
     "FeatureSection",
+    "GptModelSection",
+    "GptStudy",
     "JudgeSection",
     "ModelSection",
+    "SamplingSection",
     "Silent",
     "SimulatedMarket",
     "Study",

@@ -49,6 +49,13 @@ def series_name(symbol: str, timeframe: str, data: DataSection) -> str:
     return f"{symbol}/{timeframe}" if data.more_timeframes else symbol
 
 
+def missing_assets(data: DataSection, bars: Mapping[str, Bars]) -> list[str]:
+    """Return the symbols of the study's universe that are not among the bars, in its order."""
+    there = {one.symbol for one in bars.values()}
+    wanted = data.symbols or _symbols_of_universe(data)
+    return [] if data.universe is None else [symbol for symbol in wanted if symbol not in there]
+
+
 def instrument_before(bars: Bars) -> Instrument:
     """Return a symbol's instrument, as far as its first bars tell what is not known of it."""
     return market.instrument_of(bars.venue, bars.symbol, bars.take(slice(0, _TICK_BARS)))
@@ -60,7 +67,7 @@ def by_series(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
-    wanted = list(data.symbols) or None
+    wanted = list(data.symbols or _symbols_of_universe(data)) or None
     start_ms, end_ms = (None if t is None else parse_utc_ms(t) for t in (data.start, data.end))
     if data.source == "folder":
         if data.bars is None:
@@ -68,6 +75,10 @@ def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
                 "no bars: name a venue's folder with --bars FOLDER (laid out SYMBOL/"
                 f"{timeframe}.parquet), or set data.source to sample or simulated"
             )
+        if data.universe is not None:
+            found = _of_universe(data, data.universe, timeframe)
+            cut = {symbol: one.between(start_ms, end_ms) for symbol, one in found.items()}
+            return {symbol: one for symbol, one in cut.items() if len(one)}
         return market.read_folder(
             Path(data.bars),
             timeframe=timeframe,
@@ -78,6 +89,32 @@ def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
     made = _sample(data) if data.source == "sample" else _simulated(data)
     found = {s: market.resample(b, timeframe) for s, b in made.items()}
     return {s: b.between(start_ms, end_ms) for s, b in found.items() if s in (wanted or found)}
+
+
+def _of_universe(data: DataSection, universe: str, timeframe: str) -> dict[str, Bars]:
+    """Return the bars of those assets of a universe that the folder holds, in its order.
+
+    The folder is one venue's, or holds a folder for each venue.
+    """
+    assert data.bars is not None  # refused before
+    listed = market.read_universe(universe)
+    for symbol in data.symbols:
+        one_of("symbol", symbol, [asset.symbol for asset in listed.assets])
+    present, _ = market.present_and_missing(listed, Path(data.bars), timeframe)
+    venues: dict[Path, list[str]] = {}
+    for asset, place in present:
+        if asset.symbol in (data.symbols or (asset.symbol,)):
+            venues.setdefault(place.parent, []).append(asset.symbol)
+    found: dict[str, Bars] = {}
+    for venue, symbols in venues.items():
+        found |= market.read_folder(venue, timeframe=timeframe, symbols=symbols)
+    return {asset.symbol: found[asset.symbol] for asset, _ in present if asset.symbol in found}
+
+
+def _symbols_of_universe(data: DataSection) -> tuple[str, ...]:
+    if data.universe is None:
+        return ()
+    return tuple(asset.symbol for asset in market.read_universe(data.universe).assets)
 
 
 def _sample(data: DataSection) -> dict[str, Bars]:

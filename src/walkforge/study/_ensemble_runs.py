@@ -14,6 +14,7 @@ from walkforge.labels import class_names
 
 from ._compare_runs import letter_of, short_names
 from ._folder import RunFolder
+from ._gpt_study import GptStudy
 from ._load import load
 from ._run import ENSEMBLE, JUDGED
 from ._study import Study
@@ -138,8 +139,14 @@ def _read(path: Path, letter: str, name: str) -> JoinedRun:
             f"{path}: {missing[0]} is missing; continue the run with `walkforge resume {path}`, or "
             "where an older version made it, run its study.yaml again"
         )
+    study = load(folder / "study.yaml")
+    if isinstance(study, GptStudy):
+        raise RunError(
+            f"{path}: its model is marketgpt, which has no bundle that an ensemble could hold; "
+            "join runs of other models"
+        )
     folds = {(one["series"], one["fold"]): one for one in folder.read_json("folds.json")}
-    return JoinedRun(letter, name, folder, load(folder / "study.yaml"), folds)
+    return JoinedRun(letter, name, folder, study, folds)
 
 
 def _refuse_other(first: JoinedRun, run: JoinedRun) -> None:

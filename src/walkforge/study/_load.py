@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from walkforge.base import StudyError, WalkforgeError, nearest
 
+from ._gpt_study import GptStudy
 from ._study import Study
 from ._symbols import read_symbols
 
@@ -67,9 +68,10 @@ def plain_of_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 def from_plain(plain: dict[str, Any], source: str) -> Study:
     """Return the study of plain data; `source` stands in the messages."""
-    _refuse_unknown_keys(plain, Study, source, "")
+    kind = _kind_of(plain)
+    _refuse_unknown_keys(plain, kind, source, "")
     try:
-        return _ADAPTER.validate_python(plain)
+        return _ADAPTERS[kind].validate_python(plain)
     except ValidationError as error:
         raise StudyError(f"{source}: {_first_problem(error)}") from None
     except WalkforgeError as error:
@@ -78,11 +80,21 @@ def from_plain(plain: dict[str, Any], source: str) -> Study:
 
 def as_yaml(study: Study) -> str:
     """Return the whole study with all defaults; `load` takes it back unchanged."""
-    return yaml.safe_dump(_ADAPTER.dump_python(study, mode="json"), sort_keys=False)
+    plain = _ADAPTERS[type(study)].dump_python(study, mode="json")
+    return yaml.safe_dump(plain, sort_keys=False)
 
 
 # Lax, as pydantic is by itself: `1` serves as a float and a YAML list as a tuple.
-_ADAPTER = TypeAdapter(Study)
+_ADAPTERS: dict[type[Study], TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (Study, GptStudy)
+}
+
+
+def _kind_of(plain: Any) -> type[Study]:
+    """Return which kind of study plain data describe: the model's name tells."""
+    model = plain.get("model") if isinstance(plain, dict) else None
+    name = model.get("name") if isinstance(model, dict) else None
+    return GptStudy if name == "marketgpt" else Study
 
 
 class _Loader(yaml.SafeLoader):

@@ -22,13 +22,14 @@ from walkforge.base import (
     timeframe_ms,
     whole_windows,
 )
-from walkforge.features import FeatureTable, Scaler
+from walkforge.features import BarVectors, FeatureTable, Scaler
 from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes, Targets
 from walkforge.market import Bars, Instrument
 
 from ._bars import instrument_before, series_name
 from ._folder import file_name
+from ._gpt_study import GptStudy
 from ._study import Study
 
 # Fewer rows than this make no measure, calibrator or stopping rule worth the name.
@@ -53,6 +54,8 @@ class Series:
     usable: BoolArray
     """Rows with a whole window of features and an outcome."""
     dropped: dict[str, int]
+    vectors: BarVectors | None = None
+    """What a tokenizer makes tokens of; None for a model that reads features."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +86,8 @@ class Prepared:
     series: dict[str, Series]
     parts: list[Part]
     left_out: dict[str, str]
-    """Series that the source had but that are too short for this study, and why."""
+    """Series that the source had but that are too short for this study, and why; where one model
+    learns from all series, they have no part but teach."""
 
 
 def prepare(
@@ -93,21 +97,14 @@ def prepare(
 
     `note` is told in a line what came from the feature cache. Raises FoldError where the folds
     do not fit, or leave a series too few rows in a slice; series that nobody named, of a study
-    that cuts each on its own calendar, are left out instead as long as there are others.
+    that cuts each on its own calendar or learns one model from all, are left out instead as long as
+    there are others.
     """
     _refuse_clashes(bars, study)
     tables = features.build_all(bars, study.features.set, note=note)
     series = {name: _series(one, tables.by_symbol[name], study) for name, one in bars.items()}
-    may_leave_out = study.folds.calendar == "own" and not study.data.symbols
     targets = _one_table(series)
-    parts, left_out = [], {}
-    for name, plan in _plans(series, study).items():
-        try:
-            parts += [_part(name, series[name], fold, study) for fold in plan()]
-        except (FoldError, LabelError) as error:
-            if not may_leave_out:
-                raise
-            left_out[name] = str(error)
+    parts, left_out = _cut(series, study)
     if not parts:
         raise FoldError(next(iter(left_out.values())))
     return Prepared(
@@ -116,10 +113,27 @@ def prepare(
         tables.values,
         targets,
         tables.first_row,
-        {name: one for name, one in series.items() if name not in left_out},
+        # What is too short to be judged still has tokens to learn from.
+        {n: one for n, one in series.items() if n not in left_out or isinstance(study, GptStudy)},
         parts,
         left_out,
     )
+
+
+def _cut(series: Mapping[str, Series], study: Study) -> tuple[list[Part], dict[str, str]]:
+    """Return the parts of all series, and why some have none."""
+    each_for_itself = study.folds.calendar == "own" or isinstance(study, GptStudy)
+    may_leave_out = each_for_itself and not study.data.symbols
+    parts: list[Part] = []
+    left_out = {}
+    for name, plan in _plans(series, study).items():
+        try:
+            parts += [_part(name, series[name], fold, study) for fold in plan()]
+        except (FoldError, LabelError) as error:
+            if not may_leave_out:
+                raise
+            left_out[name] = str(error)
+    return parts, left_out
 
 
 def _one_table(series: dict[str, Series]) -> np.ndarray | None:
@@ -154,11 +168,13 @@ def _own_folds(name: str, one: Series, study: Study) -> list[Fold]:
 def _folds_of(series: Mapping[str, Series], study: Study) -> list[Fold]:
     """Return the folds on the calendar that these series share."""
     decided = {name: one.outcomes.decided_at[one.usable] for name, one in series.items()}
-    span_ms = (
-        max(int(one.bars.timestamp[0]) for one in series.values()),
-        min(int(one.bars.closes_at[-1]) for one in series.values()),
-    )
-    return folds.make_folds(folds.common_calendar(decided), study.folds, span_ms)
+    starts = [int(one.bars.timestamp[0]) for one in series.values()]
+    ends = [int(one.bars.closes_at[-1]) for one in series.values()]
+    if isinstance(study, GptStudy) and any(map(len, decided.values())):
+        # One model of many assets, which begin and end when they like.
+        every = np.unique(np.concatenate(list(decided.values())))
+        return folds.make_folds(every, study.folds, (min(starts), max(ends)))
+    return folds.make_folds(folds.common_calendar(decided), study.folds, (max(starts), min(ends)))
 
 
 def folds_as_plain(prepared: Prepared) -> list[dict[str, Any]]:
@@ -205,7 +221,14 @@ def _series(bars: Bars, table: FeatureTable, study: Study) -> Series:
     dropped = dict(table.dropped)
     dropped["window not complete"] = int((table.valid & ~windows).sum())
     dropped["outcome not known"] = int((windows & ~known).sum())
-    return Series(bars, instrument, table.values, outcomes, targets, windows & known, dropped)
+    usable, vectors = windows & known, None
+    if isinstance(study, GptStudy):
+        vectors = features.bar_vectors(bars, study.tokenizer)
+        # Paths carry the Bollinger band on, and begin with the closes behind it.
+        told = whole_windows(vectors.valid, labels.BAND_BARS)
+        dropped["past of tokens too short"] = int((usable & ~told).sum())
+        usable = usable & told
+    return Series(bars, instrument, table.values, outcomes, targets, usable, dropped, vectors)
 
 
 def _part(name: str, data: Series, fold: Fold, study: Study) -> Part:
@@ -216,6 +239,9 @@ def _part(name: str, data: Series, fold: Fold, study: Study) -> Part:
         usable=data.usable,
         embargo_ms=study.folds.embargo_bars * timeframe_ms(data.bars.timeframe),
     )
+    if isinstance(study, GptStudy):
+        every = study.sampling.every_bars
+        rows = replace(rows, calibration=rows.calibration[::every], test=rows.test[::every])
     least_rows = dict(_LEAST_ROWS)
     least_rows["calibration"] = max(30, calibration.least_rows(study.judge.calibration))
     for piece, least in least_rows.items():

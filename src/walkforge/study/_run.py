@@ -24,12 +24,16 @@ from walkforge.base import (
 )
 from walkforge.market import Bars, Instrument
 
-from ._bars import by_series, instrument_before, read_bars
+from ._bars import by_series, instrument_before, missing_assets, read_bars
 from ._baselining import Baselining
 from ._clock import StageClock
 from ._describe import describe, describe_ensemble, describe_trees
 from ._folder import CHECKPOINTS, RunFolder, default_folder
-from ._learn import Learned, Learning
+from ._gpt_files import write_market
+from ._gpt_learn import GptLearning
+from ._gpt_study import GptStudy
+from ._gpt_tokens import measure_tokens
+from ._learn import Learned, Learning, Results
 from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
 from ._silent import Silent
@@ -76,12 +80,15 @@ def run(
     with Watchdog(watcher or Silent()) as watched:
         try:
             found = read_bars(study) if bars is None else dict(bars)
+            if missing := missing_assets(study.data, found):
+                words = f"{len(missing)} assets of {study.data.universe} have no bars"
+                watched.note(f"{words}: {', '.join(missing)}")
             prepared = _prepare(study, found, watched)
         except WalkforgeError:
             # A study that does not fit its bars leaves nothing behind.
             folder.remove()
             raise
-        found = _note_data(folder, found, prepared)
+        found = _note_data(study, folder, found, prepared)
         _learn(study, folder, prepared, watched)
         del prepared  # the table of features: nothing after learning needs it
         return _finish(study, folder, found, watched)
@@ -112,7 +119,7 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         bars = bars_of_run(study, folder)
         if not folder.has(*_LEARNED):
             prepared = _prepare(study, bars, watched)
-            bars = _note_data(folder, bars, prepared)
+            bars = _note_data(study, folder, bars, prepared)
             _learn(study, folder, prepared, watched)
             del prepared
         return _finish(study, folder, bars, watched)
@@ -153,12 +160,15 @@ def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepar
         dropped = ", ".join(f"{n} {why}" for why, n in data.dropped.items() if n)
         watcher.note(f"{name}: {int(data.usable.sum())} usable rows; dropped: {dropped or '0'}")
     for name, reason in prepared.left_out.items():
-        watcher.note(f"warning: {name} left out: {reason}")
+        what = "teaches but is not judged" if name in prepared.series else "left out"
+        watcher.note(f"warning: {name} {what}: {reason}")
     return prepared
 
 
 def _finish(study: Study, folder: RunFolder, bars: Mapping[str, Bars], watcher: Watcher) -> Path:
     """Go through all stages after learning that are not finished."""
+    judged = {part["series"] for part in folder.read_json("folds.json")}
+    bars = {name: one for name, one in bars.items() if name in judged}
     with StageClock(folder, watcher) as watched:
         instruments = {symbol: instrument_before(one) for symbol, one in bars.items()}
         measure_and_backtest(study, folder, bars, instruments, watched)
@@ -173,24 +183,35 @@ def _learn(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher
     """Train, predict and keep the bundles; then the same for the baselines."""
     with StageClock(folder, watcher) as watched:
         folder.write_json("folds.json", folds_as_plain(prepared))
-        learning = Learning(study, prepared, watched)
         if not folder.has("predictions.parquet"):
             watched.stage("training")
-            _train(learning, folder)
+            _train(study, folder, prepared, watched)
         if not folder.has("baseline_predictions.parquet"):
             watched.stage("baselines")
             _learn_beside(Baselining(study, prepared, watched), folder)
 
 
-def _train(learning: Learning, folder: RunFolder) -> None:
-    results = learning.run(folder / CHECKPOINTS)
-    learning.watcher.doing("writing the bundles")
-    _write_bundles(folder, learning, results.members)
+def _train(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher) -> None:
+    results = _learned(study, folder, prepared, watcher)
     folder.update_run(**results.facts)
     if results.forecasts is not None:
         folder.write_table("forecasts.parquet", results.forecasts)
     folder.write_table("calibration_predictions.parquet", results.calibration_predictions)
     folder.write_table("predictions.parquet", results.predictions)
+
+
+def _learned(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher) -> Results:
+    """Return what learning leaves, after writing the models."""
+    if isinstance(study, GptStudy):
+        market = GptLearning(study, prepared, watcher).run(folder / CHECKPOINTS)
+        watcher.doing("writing the models")
+        write_market(folder, study, prepared, market)
+        return market
+    learning = Learning(study, prepared, watcher)
+    results = learning.run(folder / CHECKPOINTS)
+    watcher.doing("writing the bundles")
+    _write_bundles(folder, learning, results.members)
+    return results
 
 
 def _learn_beside(beside: Baselining, folder: RunFolder) -> None:
@@ -285,6 +306,10 @@ def _measure(study: Study, folder: RunFolder, predictions: pl.DataFrame) -> None
             folder.read_table("baseline_forecasts.parquet"),
             n_resamples=study.judge.n_resamples,
         )
+    if folder.has("tokens.parquet"):
+        metrics["tokens"] = measure_tokens(
+            folder.read_table("tokens.parquet"), n_resamples=study.judge.n_resamples
+        )
     train = folder.read_json("run.json").get("train", {})
     diagnostics = evaluation.diagnostics(
         predictions,
@@ -339,11 +364,15 @@ def _use_threads(wanted: int | None, watcher: Watcher) -> None:
         torch.set_num_threads(wanted)
 
 
-def _note_data(folder: RunFolder, bars: Mapping[str, Bars], prepared: Prepared) -> dict[str, Bars]:
+def _note_data(
+    study: Study, folder: RunFolder, bars: Mapping[str, Bars], prepared: Prepared
+) -> dict[str, Bars]:
     """Return the bars of the series that are not left out, and write down which these are."""
     kept = {name: bars[name] for name in prepared.series}
     if not folder.has("data_info.json"):
         folder.update_run(left_out=prepared.left_out)
+        if study.data.universe is not None:
+            folder.update_run(missing_assets=missing_assets(study.data, bars))
         info = {name: market.data_info(one) for name, one in kept.items()}
         folder.write_json("data_info.json", info)
     return kept

@@ -39,6 +39,9 @@ class DataSection:
     """Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet; `--bars` sets it."""
     symbols: tuple[str, ...] = ()
     """Empty: all symbols that the source has. `--symbols FILE` sets it."""
+    universe: str | None = None
+    """Name or YAML file of a universe: those of its symbols that the source has. `bars` may then be
+    one venue's folder, or the folder above several."""
     most_symbols: int | None = None
     """Of the symbols that the source has, only so many: those with the most bars. Without effect
     where `symbols` names them."""

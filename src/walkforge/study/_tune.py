@@ -25,6 +25,7 @@ from walkforge.market import Bars
 
 from ._bars import read_bars
 from ._folder import RunFolder, default_folder
+from ._gpt_study import GptStudy
 from ._load import as_yaml, load
 from ._run import bars_of_run
 from ._silent import Silent
@@ -51,6 +52,11 @@ def tune(
     own source. `best.yaml` in the folder is the study with the settings that were found.
     Raises a WalkforgeError for anything that the user can mend.
     """
+    if isinstance(study, GptStudy):
+        raise StudyError(
+            "model.name is marketgpt, whose trials cannot share a pack; tune mlp, gru, cnn_lstm or "
+            "bilstm, or set the values of a MarketGPT by hand"
+        )
     if not study.tune.space:
         study = replace(study, tune=replace(study.tune, space=DEFAULT_SPACE))
     ranges = ranges_of(study)
