@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "nvidia-ml-py": "pynvml",
     "PyYAML": "yaml",
+    "lightning-fabric": "lightning_fabric",
     "scikit-learn": "sklearn",
     "TA-Lib": "talib",
 }
