@@ -33,19 +33,7 @@ def _losses(test: dict[str, Any]) -> str:
     rows = f"{found['n']:,} common row{'s' * (found['n'] != 1)}"
     if found["identical"]:
         return f"{other} and {reference} predict alike: no loss differs on {rows}."
-    entry = found["log_loss"]
-    if entry["low"] is None:
-        return f"{other} and {reference} cannot be told apart on {rows}: {entry['reason']}."
-    if entry["says"] == "unclear":
-        return (
-            f"No difference in log loss between {other} and {reference} that {rows} can tell: "
-            f"{reference} less {other} is {_difference(entry, 4)}."
-        )
-    word = "lower" if entry["says"] == "better" else "higher"
-    return (
-        f"{other} has a {word} log loss than {reference} on {rows}: by "
-        f"{_difference(entry, 4, flip=word == 'higher')}."
-    )
+    return _of_losses(test, "log loss", found["log_loss"], rows, digits=4)
 
 
 def _forecasts(test: dict[str, Any]) -> str:
@@ -55,18 +43,25 @@ def _forecasts(test: dict[str, Any]) -> str:
         return f"The forecasts of {other} and {reference} cannot be compared: {found['reason']}."
     kind = "crps" if "crps" in found else "absolute_error"
     loss, entry = kind.replace("_", " ").replace("crps", "CRPS"), found[kind]
-    rows = f"{found['n_common']:,} common forecasts"
+    return _of_losses(test, loss, entry, f"{found['n_common']:,} common forecasts", digits=3)
+
+
+def _of_losses(
+    test: dict[str, Any], loss: str, entry: dict[str, Any], rows: str, *, digits: int
+) -> str:
+    """Return what a test of a loss says of `rows`, such as `900 common rows`."""
+    reference, other = test["names"]
     if entry["low"] is None:
         return f"{other} and {reference} cannot be told apart on {rows}: {entry['reason']}."
     if entry["says"] == "unclear":
         return (
             f"No difference in {loss} between {other} and {reference} that {rows} can tell: "
-            f"{reference} less {other} is {_difference(entry, 3)}."
+            f"{reference} less {other} is {_difference(entry, digits)}."
         )
     word = "lower" if entry["says"] == "better" else "higher"
     return (
         f"{other} has a {word} {loss} than {reference} on {rows}: by "
-        f"{_difference(entry, 3, flip=word == 'higher')}."
+        f"{_difference(entry, digits, flip=word == 'higher')}."
     )
 
 

@@ -1,6 +1,5 @@
 """A training that was cut off goes on from here: tensors as safetensors, the rest as JSON in it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from walkforge.base import TrainingError, atomic_path
+from walkforge.base import TrainingError
 
-_KEY = "walkforge"
+from ._saved_state import State, read_newest_state, write_state
+
 _KEPT = 2
 
 
@@ -22,49 +22,23 @@ class Checkpoints:
 
     def write(self, epoch: int, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Write an epoch's state as one file, atomically, then let the oldest go."""
-        from safetensors.torch import save_file
-
-        with atomic_path(self.folder / f"epoch_{epoch:05d}.safetensors") as temporary:
-            whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-            save_file(whole, temporary, metadata={_KEY: json.dumps(plain)})
+        write_state(self.folder / f"epoch_{epoch:05d}.safetensors", tensors, plain)
         for path in self._paths()[:-_KEPT]:
             path.unlink()
 
-    def read_newest(
-        self, members: list[str], note: Callable[[str], None]
-    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def read_newest(self, members: list[str], note: Callable[[str], None]) -> State | None:
         """Return tensors and plain data of the newest file that is whole, None where none is there.
 
         Raises TrainingError where all are damaged, or are of other members.
         """
-        damaged = []
-        for path in reversed(self._paths()):
-            try:
-                tensors, plain = _read(path)
-            except TrainingError as error:
-                damaged.append(str(error))
-                continue
-            _refuse_others(path, plain, members)
-            for words in damaged:
-                note(f"{words}; going on from {path.name}")
-            return tensors, plain
-        if damaged:
-            raise TrainingError(f"{damaged[0]}; delete {self.folder} to train from the start")
-        return None
+        return read_newest_state(
+            self._paths(),
+            note,
+            refuse_others=lambda path, plain: _refuse_others(path, plain, members),
+        )
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("epoch_*.safetensors"))
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            plain = json.loads(file.metadata()[_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, plain  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, OSError, json.JSONDecodeError) as error:
-        raise TrainingError(f"{path}: not a readable checkpoint ({error})") from None
 
 
 def _refuse_others(path: Path, plain: dict[str, Any], members: list[str]) -> None:
