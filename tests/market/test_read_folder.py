@@ -7,7 +7,7 @@ import pytest
 
 from drawn import START_MS, random_bars
 from walkforge.base import BarsError, UsageError
-from walkforge.market import BarStore, data_info, read_folder, resample
+from walkforge.market import BarStore, data_info, read_folder, read_venues, resample
 
 
 @pytest.fixture
@@ -80,6 +80,32 @@ def test_one_folder_too_high_is_explained(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BarsError, match=r"expected SYMBOL/TIMEFRAME\.parquet below it"):
         read_folder(tmp_path / "empty", timeframe="1m")
+
+
+def test_all_venues_are_read_and_the_longest_series_of_a_symbol_counts(store):
+    store.write(random_bars(600, symbol="AAAUSDT"))
+    for symbol, n_bars in (("AAAUSDT", 500), ("BBBUSDT", 300)):
+        bars = random_bars(n_bars, 1, symbol=symbol)
+        store.write(dataclasses.replace(bars, venue="another"))
+    found = read_venues(store.root, timeframe="1m")
+    assert {s: (one.venue, len(one)) for s, one in found.items()} == {
+        "AAAUSDT": ("drawn", 600),
+        "BBBUSDT": ("another", 300),
+    }
+    assert list(read_venues(store.root, timeframe="1m", symbols=["BBBUSDT"])) == ["BBBUSDT"]
+    # Where only one of them has bars in the range, that one counts.
+    late = read_venues(store.root, timeframe="1m", start_ms=START_MS + 550 * 60_000)
+    assert {s: one.venue for s, one in late.items()} == {"AAAUSDT": "drawn"}
+
+
+def test_what_no_venue_has_is_named(store):
+    store.write(random_bars(60, symbol="AAAUSDT"))
+    with pytest.raises(BarsError, match="no bars of 1m at any venue of GONE"):
+        read_venues(store.root, timeframe="1m", symbols=["AAAUSDT", "GONE"])
+    with pytest.raises(BarsError, match="no bars of 1m from .* at any venue"):
+        read_venues(store.root, timeframe="1m", start_ms=START_MS + 60 * 60_000)
+    with pytest.raises(BarsError, match="no such folder"):
+        read_venues(store.root / "gone", timeframe="1m")
 
 
 def test_a_broken_file_is_refused_with_its_path_and_row(folder):

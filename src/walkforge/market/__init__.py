@@ -4,7 +4,7 @@ from ._bars import PROVENANCES, Bars
 from ._calendar import CALENDARS, Hole
 from ._check import CheckLimits, CheckReport, check_bars, check_path
 from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
-from ._folders import read_folder
+from ._folders import read_folder, read_venues
 from ._frames import bars_from_frame, bars_to_frame
 from ._import import ImportReport, import_bars
 from ._info import data_info
@@ -52,6 +52,7 @@ __all__ = [
     "read_bars",
     "read_folder",
     "read_universe",
+    "read_venues",
     "repair_bars",
     "resample",
     "sample_bars",

@@ -53,6 +53,39 @@ def read_folder(
     return bars
 
 
+def read_venues(
+    folder: Path,
+    *,
+    timeframe: str,
+    symbols: Sequence[str] | None = None,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+) -> dict[str, Bars]:
+    """Read the bars of all venues in a folder laid out VENUE/SYMBOL/TIMEFRAME.parquet, by symbol.
+
+    Venues without bars of the timeframe or in the range are passed over. Of a symbol that several
+    venues have, the series with the most bars counts, of equals the first venue's. Raises
+    BarsError where the folder, a named symbol or any bar is missing, and as `read_folder` does.
+    """
+    timeframe_ms(timeframe)
+    if not folder.is_dir():
+        raise BarsError(f"{folder}: no such folder of bars")
+    found: dict[str, Bars] = {}
+    for venue in sorted(path for path in folder.iterdir() if any(path.glob("*/*.parquet"))):
+        for symbol in _symbols_in(venue):
+            if symbol in (symbols or (symbol,)) and _sources_of(venue / symbol, timeframe):
+                bars = _read_symbol(venue / symbol, timeframe, start_ms, end_ms)
+                if len(bars) > (len(found[symbol]) if symbol in found else 0):
+                    found[symbol] = bars
+    missing = [symbol for symbol in symbols or () if symbol not in found]
+    if missing or not found:
+        raise BarsError(
+            f"{folder}: no bars of {timeframe}{_range(start_ms, end_ms)} at any venue"
+            + (f" of {listed(missing)}" if missing else "")
+        )
+    return found
+
+
 def _symbols_in(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise BarsError(f"{folder}: no such folder of bars")

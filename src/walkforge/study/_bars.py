@@ -10,9 +10,9 @@ import polars as pl
 
 from walkforge import evaluation, market
 from walkforge.base import BarsError, StudyError, one_of, parse_utc_ms
-from walkforge.market import Bars, Instrument
+from walkforge.market import Bars, Instrument, Universe
 
-from ._study import DataSection, Study
+from ._study import EVERY_VENUE, DataSection, Study
 
 # The tick of a symbol that nobody described is read off its first bars, so that no later price
 # has a say in a label.
@@ -52,8 +52,17 @@ def series_name(symbol: str, timeframe: str, data: DataSection) -> str:
 def missing_assets(data: DataSection, bars: Mapping[str, Bars]) -> list[str]:
     """Return the symbols of the study's universe that are not among the bars, in its order."""
     there = {one.symbol for one in bars.values()}
-    wanted = data.symbols or _symbols_of_universe(data)
-    return [] if data.universe is None else [symbol for symbol in wanted if symbol not in there]
+    if (universe := _universe_of(data)) is None:
+        return []
+    wanted = data.symbols or _symbols_of(universe)
+    return [symbol for symbol in wanted if symbol not in there]
+
+
+def categories_of(data: DataSection, bars: Mapping[str, Bars]) -> dict[str, str]:
+    """Return the category of every series: its universe's, or else its venue."""
+    universe = _universe_of(data)
+    known = {} if universe is None else {one.symbol: one.category for one in universe.assets}
+    return {name: known.get(one.symbol, one.venue) for name, one in bars.items()}
 
 
 def instrument_before(bars: Bars) -> Instrument:
@@ -67,7 +76,8 @@ def by_series(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
-    wanted = list(data.symbols or _symbols_of_universe(data)) or None
+    universe = _universe_of(data)
+    wanted = list(data.symbols or _symbols_of(universe)) or None
     start_ms, end_ms = (None if t is None else parse_utc_ms(t) for t in (data.start, data.end))
     if data.source == "folder":
         if data.bars is None:
@@ -75,11 +85,12 @@ def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
                 "no bars: name a venue's folder with --bars FOLDER (laid out SYMBOL/"
                 f"{timeframe}.parquet), or set data.source to sample or simulated"
             )
-        if data.universe is not None:
-            found = _of_universe(data, data.universe, timeframe)
+        if universe is not None:
+            found = _of_universe(data, universe, timeframe)
             cut = {symbol: one.between(start_ms, end_ms) for symbol, one in found.items()}
             return {symbol: one for symbol, one in cut.items() if len(one)}
-        return market.read_folder(
+        read = market.read_folder if data.universe is None else market.read_venues
+        return read(
             Path(data.bars),
             timeframe=timeframe,
             symbols=wanted,
@@ -91,16 +102,15 @@ def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
     return {s: b.between(start_ms, end_ms) for s, b in found.items() if s in (wanted or found)}
 
 
-def _of_universe(data: DataSection, universe: str, timeframe: str) -> dict[str, Bars]:
+def _of_universe(data: DataSection, universe: Universe, timeframe: str) -> dict[str, Bars]:
     """Return the bars of those assets of a universe that the folder holds, in its order.
 
     The folder is one venue's, or holds a folder for each venue.
     """
     assert data.bars is not None  # refused before
-    listed = market.read_universe(universe)
     for symbol in data.symbols:
-        one_of("symbol", symbol, [asset.symbol for asset in listed.assets])
-    present, _ = market.present_and_missing(listed, Path(data.bars), timeframe)
+        one_of("symbol", symbol, _symbols_of(universe))
+    present, _ = market.present_and_missing(universe, Path(data.bars), timeframe)
     venues: dict[Path, list[str]] = {}
     for asset, place in present:
         if asset.symbol in (data.symbols or (asset.symbol,)):
@@ -111,10 +121,13 @@ def _of_universe(data: DataSection, universe: str, timeframe: str) -> dict[str, 
     return {asset.symbol: found[asset.symbol] for asset, _ in present if asset.symbol in found}
 
 
-def _symbols_of_universe(data: DataSection) -> tuple[str, ...]:
-    if data.universe is None:
-        return ()
-    return tuple(asset.symbol for asset in market.read_universe(data.universe).assets)
+def _universe_of(data: DataSection) -> Universe | None:
+    """Return the universe that lists the assets; None where the folder itself does."""
+    return None if data.universe in (None, EVERY_VENUE) else market.read_universe(data.universe)
+
+
+def _symbols_of(universe: Universe | None) -> list[str]:
+    return [] if universe is None else [asset.symbol for asset in universe.assets]
 
 
 def _sample(data: DataSection) -> dict[str, Bars]:

@@ -28,15 +28,18 @@ class GptModelSection:
     tied: bool = True
     """Whether the head is the token embedding."""
     dropout: float = 0.1
+    decides: Literal["paths", "direction_head"] = "paths"
+    """By what classes are told: sampled paths, which are forecasts too, or a linear head on the
+    last hidden state, which learns any kind of label once the model is trained."""
 
     @property
     def forecasts(self) -> bool:
-        """Return True: sampled paths are forecasts of bars."""
-        return True
+        """Return whether the model forecasts bars: sampled paths do."""
+        return self.decides == "paths"
 
-    def options(self) -> dict[str, Any]:
-        """Return the sizes by name."""
-        return {name: value for name, value in asdict(self).items() if name != "name"}
+    def sizes(self) -> dict[str, Any]:
+        """Return what its numbers depend on, by name."""
+        return {k: v for k, v in asdict(self).items() if k not in ("name", "decides")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,17 +53,43 @@ class SamplingSection:
     every_bars: int = 1
     """Only each so many-th row of the calibration and test slices is decided on, by the model and
     by all baselines: sampling takes longer than anything else on a CPU."""
+    most_tokens: int | None = None
+    """Tokens that a decision reads, at most; None: as many as the context lets. Fewer are faster
+    on a CPU."""
 
     def __post_init__(self) -> None:
-        for name, least in (("paths", 2), ("every_bars", 1)):
-            if getattr(self, name) < least:
-                raise StudyError(
-                    f"sampling.{name} is {getattr(self, name)}; expected at least {least}"
-                )
+        for name, least in (("paths", 2), ("every_bars", 1), ("most_tokens", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise StudyError(f"sampling.{name} is {value}; expected at least {least}")
         if not 0 < self.temperature < float("inf"):
             raise StudyError(
                 f"sampling.temperature is {self.temperature}; expected a number above 0: without "
                 "chance all paths are one"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FineTuneSection:
+    """What a run goes on from; `walkforge fine-tune RUN` fills it in."""
+
+    run: str | None = None
+    """Folder of a finished run of MarketGPT: its weights and tokenizers. None: from the start."""
+    categories: tuple[str, ...] = ()
+    """Only assets of these categories teach and are judged; empty: all."""
+    method: Literal["full", "lora"] = "full"
+    """`full` moves every weight; `lora` learns a low-rank change of each matrix, which is added to
+    it in the end."""
+    rank: int = 8
+    """lora: of the change."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise StudyError(f"fine_tune.rank is {self.rank}; expected at least 1")
+        if self.run is None and (self.categories or self.method == "lora"):
+            raise StudyError(
+                "fine_tune has no run to go on from; use `walkforge fine-tune RUN`, or set "
+                "fine_tune.run"
             )
 
 
@@ -76,6 +105,7 @@ class GptStudy(Study):
     training: GptPlan = field(default_factory=GptPlan)  # type: ignore[assignment]
     tokenizer: TokenizerRule = field(default_factory=TokenizerRule)
     sampling: SamplingSection = field(default_factory=SamplingSection)
+    fine_tune: FineTuneSection = field(default_factory=FineTuneSection)
 
     def __post_init__(self) -> None:
         Study.__post_init__(self)
@@ -85,7 +115,7 @@ class GptStudy(Study):
                 "folds.calendar is own, but one MarketGPT learns from all series: what one has in "
                 "training another would have in test; set folds.calendar=common"
             )
-        if self.labels.horizon_bars > self.model.context:
+        if self.model.forecasts and self.labels.horizon_bars > self.model.context:
             raise StudyError(
                 f"labels.horizon_bars is {self.labels.horizon_bars}, model.context "
                 f"{self.model.context}; a path longer than the context cannot be sampled, so raise "
@@ -93,9 +123,28 @@ class GptStudy(Study):
             )
 
     @property
+    def one_for_all(self) -> bool:
+        """Return True: one model learns from all series."""
+        return True
+
+    @property
+    def token_rule(self) -> TokenizerRule:
+        """Return how bars become tokens."""
+        return self.tokenizer
+
+    @property
+    def every_bars(self) -> int:
+        """Return of how many rows of the calibration and test slices one is decided on."""
+        return self.sampling.every_bars
+
+    @property
     def prompt_tokens(self) -> int:
-        """Return how many tokens a path begins with, at most: with more none would fit behind."""
-        return self.model.context - self.labels.horizon_bars + 1
+        """Return how many tokens a decision reads, at most.
+
+        Of a path that would be longer than the context, too few for its steps to fit behind.
+        """
+        steps = self.labels.horizon_bars if self.model.forecasts else 1
+        return min(self.model.context - steps + 1, self.sampling.most_tokens or self.model.context)
 
     def shape(self, *, vocabulary: int, n_assets: int, n_categories: int) -> GptShape:
         """Return the model's sizes; raise TrainingError or UsageError for impossible ones."""
@@ -103,5 +152,5 @@ class GptStudy(Study):
             vocabulary=vocabulary,
             n_assets=n_assets,
             n_categories=n_categories,
-            **self.model.options(),
+            **self.model.sizes(),
         )

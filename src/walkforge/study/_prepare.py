@@ -29,7 +29,6 @@ from walkforge.market import Bars, Instrument
 
 from ._bars import instrument_before, series_name
 from ._folder import file_name
-from ._gpt_study import GptStudy
 from ._study import Study
 
 # Fewer rows than this make no measure, calibrator or stopping rule worth the name.
@@ -114,7 +113,7 @@ def prepare(
         targets,
         tables.first_row,
         # What is too short to be judged still has tokens to learn from.
-        {n: one for n, one in series.items() if n not in left_out or isinstance(study, GptStudy)},
+        {n: one for n, one in series.items() if n not in left_out or study.one_for_all},
         parts,
         left_out,
     )
@@ -122,7 +121,7 @@ def prepare(
 
 def _cut(series: Mapping[str, Series], study: Study) -> tuple[list[Part], dict[str, str]]:
     """Return the parts of all series, and why some have none."""
-    each_for_itself = study.folds.calendar == "own" or isinstance(study, GptStudy)
+    each_for_itself = study.folds.calendar == "own" or study.one_for_all
     may_leave_out = each_for_itself and not study.data.symbols
     parts: list[Part] = []
     left_out = {}
@@ -170,8 +169,8 @@ def _folds_of(series: Mapping[str, Series], study: Study) -> list[Fold]:
     decided = {name: one.outcomes.decided_at[one.usable] for name, one in series.items()}
     starts = [int(one.bars.timestamp[0]) for one in series.values()]
     ends = [int(one.bars.closes_at[-1]) for one in series.values()]
-    if isinstance(study, GptStudy) and any(map(len, decided.values())):
-        # One model of many assets, which begin and end when they like.
+    if study.one_for_all and any(map(len, decided.values())):
+        # Many assets, which begin and end when they like.
         every = np.unique(np.concatenate(list(decided.values())))
         return folds.make_folds(every, study.folds, (min(starts), max(ends)))
     return folds.make_folds(folds.common_calendar(decided), study.folds, (max(starts), min(ends)))
@@ -222,10 +221,10 @@ def _series(bars: Bars, table: FeatureTable, study: Study) -> Series:
     dropped["window not complete"] = int((table.valid & ~windows).sum())
     dropped["outcome not known"] = int((windows & ~known).sum())
     usable, vectors = windows & known, None
-    if isinstance(study, GptStudy):
-        vectors = features.bar_vectors(bars, study.tokenizer)
+    if study.token_rule is not None:
+        vectors = features.bar_vectors(bars, study.token_rule)
         # Paths carry the Bollinger band on, and begin with the closes behind it.
-        told = whole_windows(vectors.valid, labels.BAND_BARS)
+        told = whole_windows(vectors.valid, labels.BAND_BARS if study.model.forecasts else 1)
         dropped["past of tokens too short"] = int((usable & ~told).sum())
         usable = usable & told
     return Series(bars, instrument, table.values, outcomes, targets, usable, dropped, vectors)
@@ -239,9 +238,8 @@ def _part(name: str, data: Series, fold: Fold, study: Study) -> Part:
         usable=data.usable,
         embargo_ms=study.folds.embargo_bars * timeframe_ms(data.bars.timeframe),
     )
-    if isinstance(study, GptStudy):
-        every = study.sampling.every_bars
-        rows = replace(rows, calibration=rows.calibration[::every], test=rows.test[::every])
+    every = study.every_bars
+    rows = replace(rows, calibration=rows.calibration[::every], test=rows.test[::every])
     least_rows = dict(_LEAST_ROWS)
     least_rows["calibration"] = max(30, calibration.least_rows(study.judge.calibration))
     for piece, least in least_rows.items():

@@ -10,12 +10,15 @@ from typing import Any, Literal
 
 from walkforge.backtest import BacktestSetup
 from walkforge.base import StudyError, parse_utc_ms, timeframe_ms
-from walkforge.features import feature_set
+from walkforge.features import TokenizerRule, feature_set
 from walkforge.folds import FoldPlan
 from walkforge.labels import LabelRule
 from walkforge.training import TrainingPlan
 
 from ._tune_section import TuneSection
+
+EVERY_VENUE = "all"
+"""As `data.universe`: every symbol of every venue in the folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +44,8 @@ class DataSection:
     """Empty: all symbols that the source has. `--symbols FILE` sets it."""
     universe: str | None = None
     """Name or YAML file of a universe: those of its symbols that the source has. `bars` may then be
-    one venue's folder, or the folder above several."""
+    one venue's folder, or the folder above several. `all`: whatever lies in the folder above
+    several venues; each venue is a category."""
     most_symbols: int | None = None
     """Of the symbols that the source has, only so many: those with the most bars. Without effect
     where `symbols` names them."""
@@ -172,6 +176,24 @@ class DeviceSection:
     compile: bool = False
     """Fuse what lies between matrix products: faster steps after a minute of compiling; the
     results differ in their last digits. Needs a C++ compiler, on a GPU Triton."""
+    devices: int = 1
+    """marketgpt: so many of each machine's devices train one model together. `--devices` sets it;
+    torchrun may start the processes instead."""
+    nodes: int = 1
+    """marketgpt: machines that train together. `--nodes` sets it."""
+    sharded: bool = False
+    """marketgpt: each device holds a part of the weights, gradients and moments (FSDP2), where one
+    device's memory is too small for all of them. `--sharded` sets it."""
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise StudyError(f"device.{name} is {getattr(self, name)}; expected at least 1")
+
+    @property
+    def together(self) -> bool:
+        """Return whether several devices are asked for."""
+        return self.devices * self.nodes > 1 or self.sharded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,6 +254,21 @@ class Study:
     backtest: BacktestSetup = field(default_factory=BacktestSetup)
     tune: TuneSection = field(default_factory=TuneSection)
 
+    @property
+    def one_for_all(self) -> bool:
+        """Return whether one model learns from all series, instead of one from each."""
+        return False
+
+    @property
+    def token_rule(self) -> TokenizerRule | None:
+        """Return how bars become tokens; None for models that read features."""
+        return None
+
+    @property
+    def every_bars(self) -> int:
+        """Return of how many rows of the calibration and test slices one is decided on."""
+        return 1
+
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]+", self.name):
             raise StudyError(f"name is {self.name!r}; expected letters, digits and . _ - only")
@@ -248,4 +285,9 @@ class Study:
             raise StudyError(
                 "labels.bracket and backtest.bracket differ; a triple-barrier label means the "
                 "trade that the backtest makes, so set both alike"
+            )
+        if self.device.together and not self.one_for_all:
+            raise StudyError(
+                f"device asks for several devices, but models of {self.model.name} train together "
+                "on one; leave devices, nodes and sharded out, or name model marketgpt"
             )

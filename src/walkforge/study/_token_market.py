@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from walkforge import features, market
+from walkforge import features
 from walkforge.base import Int8Array, timeframe_ms
 from walkforge.features import BarVectors, Tokenizer
 from walkforge.folds import SLICES, Fold
 from walkforge.training import AssetTokens, TokenTable
 
+from ._bars import categories_of
 from ._gpt_study import GptStudy
 from ._prepare import Prepared, Series
 
@@ -57,7 +58,7 @@ def token_market(study: GptStudy, prepared: Prepared, fold: Fold) -> TokenMarket
         fitted=fitted,
         seed=_TOKENIZER_SEED,
     )
-    category_of = _categories(study, prepared)
+    category_of = categories_of(study.data, {n: one.bars for n, one in prepared.series.items()})
     numbers = {name: number for number, name in enumerate(sorted(set(category_of.values())))}
     assets, first_row, start = [], {}, 0
     for number, (name, one) in enumerate(prepared.series.items()):
@@ -117,16 +118,6 @@ def _encoded(tokenizer: Tokenizer, vectors: BarVectors) -> np.ndarray:
     tokens = np.zeros(len(vectors.valid), dtype=np.uint16)
     tokens[vectors.valid] = tokenizer.encode(vectors.values[vectors.valid])
     return tokens
-
-
-def _categories(study: GptStudy, prepared: Prepared) -> dict[str, str]:
-    """Return the category of every series: its universe's, or else its venue."""
-    universe = study.data.universe
-    listed = () if universe is None else market.read_universe(universe).assets
-    known = {asset.symbol: asset.category for asset in listed}
-    return {
-        name: known.get(one.bars.symbol, one.bars.venue) for name, one in prepared.series.items()
-    }
 
 
 def _vectors(one: Series) -> BarVectors:
