@@ -32,8 +32,10 @@ from ._forward import PackedForward, pad_rows, predict_outputs, stack_states
 from ._gpt_shape import GptShape, gpt_parameters, gpt_parameters_text
 from ._gru import Gru
 from ._kv_cache import KvCache
+from ._lora import add_lora, learned_parameters_text, merge_lora
 from ._market_gpt import MarketGpt
 from ._mlp import Mlp
+from ._prompts import PathDraws, Prompts, last_states, sample_paths
 from ._sample_tokens import sample_tokens
 
 __all__ = [
@@ -55,7 +57,10 @@ __all__ = [
     "MemberDropout",
     "Mlp",
     "PackedForward",
+    "PathDraws",
+    "Prompts",
     "StateViews",
+    "add_lora",
     "build_architecture",
     "compact_",
     "extract_twin",
@@ -65,10 +70,14 @@ __all__ = [
     "initial_state",
     "lagged_inputs",
     "lags_within",
+    "last_states",
+    "learned_parameters_text",
+    "merge_lora",
     "mix_bits_",
     "pad_rows",
     "predict_outputs",
     "resident_walks",
+    "sample_paths",
     "sample_tokens",
     "spread_over_classes",
     "stack_states",

@@ -5,6 +5,7 @@ The packed trainer needs torch and numpy alone.
 
 from ._baselines import BASELINES, BaselineRows, class_trees
 from ._cohort import TrainedMember
+from ._direction_head import DirectionHead, fit_direction_head, with_direction_head
 from ._forecast_baselines import FORECAST_BASELINES, BaselineForecast, ForecastRows
 from ._forecast_losses import forecast_losses
 from ._gpt_evaluate import TokenLosses, token_losses
@@ -12,6 +13,7 @@ from ._gpt_plan import GptPlan
 from ._gpt_ranks import Ranks, find_ranks
 from ._gpt_speed import flops_per_token, measured_flops, peak_flops
 from ._gpt_trainer import TrainedGpt, train_gpt
+from ._last_hidden import last_hidden
 from ._losses import classification_loss
 from ._plan import HEADS, LOSSES, SCHEDULES, HeadWeights, Member, TrainingPlan
 from ._token_baselines import TOKEN_BASELINES, best_constant
@@ -31,6 +33,7 @@ __all__ = [
     "AssetTokens",
     "BaselineForecast",
     "BaselineRows",
+    "DirectionHead",
     "ForecastRows",
     "GptPlan",
     "HeadWeights",
@@ -46,11 +49,14 @@ __all__ = [
     "class_trees",
     "classification_loss",
     "find_ranks",
+    "fit_direction_head",
     "flops_per_token",
     "forecast_losses",
+    "last_hidden",
     "measured_flops",
     "peak_flops",
     "token_losses",
     "train_gpt",
     "train_pack",
+    "with_direction_head",
 ]

@@ -4,21 +4,22 @@ Shapes: W and B windows, T inputs of a window, V vocabulary, K targets
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from walkforge.base import BoolArray, IntArray, Precision, TrainingError
+from walkforge.base import BoolArray, IntArray, Precision
 from walkforge.models import MarketGpt
 
 from ._device import products_in
 from ._gpt_hardware import Hardware
 from ._gpt_one_device import OneDevice
-from ._room import is_out_of_memory, let_go
+from ._room import FittingParts
 from ._token_table import UNCOUNTED, ResidentTokens, TokenTable, piece_number
 from ._token_windows import covering_windows
 
@@ -73,7 +74,13 @@ class Measuring:
         self._model = model
         self._tokens = tokens
         self._on = on
-        self._at_once = windows_at_once
+        self._parts = FittingParts(
+            windows_at_once,
+            on.device,
+            f"not enough memory to measure one window of {model.shape.context} tokens; use a "
+            "smaller model.context or model",
+            alone=not on.together,
+        )
 
     def sums(self, places_W5: Tensor, piece: int) -> Tensor:
         """Return the sum of losses and the number of hits (2,), float64."""
@@ -87,31 +94,19 @@ class Measuring:
 
         Where a target does not count, its loss is 0 and it is no hit.
         """
-        start = 0
-        while start < len(places_W5):
-            part_B5 = places_W5[start : start + self._at_once].to(self._on.device)
-            try:
-                found = self._measure(part_B5, piece)
-            except Exception as error:
-                if self._on.together or not is_out_of_memory(error):
-                    raise
-                let_go(error, self._on.device)
-                self._make_smaller(len(part_B5))
-                continue
+
+        def measure(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+            return self._measure(places_W5[part].to(self._on.device), piece)
+
+        for _, found in self._parts.each(len(places_W5), measure):
             yield found
-            start += len(part_B5)
 
     @torch.no_grad()
     def _measure(self, part_B5: Tensor, piece: int) -> tuple[Tensor, Tensor, Tensor]:
         model = self._model
         inputs_BT, targets_BT = self._tokens.gather(part_B5, model.shape.context, piece)
-        was_training = model.training
-        model.eval()
-        try:
-            with products_in(self._on.precision), self._on.computing():
-                logits_BTV = model(inputs_BT, part_B5[:, 3], part_B5[:, 4]).float()
-        finally:
-            model.train(was_training)
+        with evaluating(model), products_in(self._on.precision), self._on.computing():
+            logits_BTV = model(inputs_BT, part_B5[:, 3], part_B5[:, 4]).float()
         loss = cross_entropy(
             logits_BTV.flatten(0, 1),
             targets_BT.flatten(),
@@ -122,10 +117,13 @@ class Measuring:
         hit_BT = logits_BTV.argmax(dim=2) == targets_BT
         return loss.view_as(targets_BT), hit_BT, targets_BT != UNCOUNTED
 
-    def _make_smaller(self, tried: int) -> None:
-        if tried == 1:
-            raise TrainingError(
-                f"not enough memory to measure one window of {self._model.shape.context} tokens; "
-                "use a smaller model.context or model"
-            )
-        self._at_once = -(-tried // 2)
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Keep a model in evaluation mode within."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

@@ -8,7 +8,6 @@ as a CUDA graph and replayed, which is what counts where launching costs more th
 Shapes: M members, S steps
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -22,6 +21,7 @@ from walkforge.models import Architecture
 
 from ._adamw import adamw_at_once, adamw_by_rows
 from ._body import Body
+from ._cuda_capture import Capture, CudaCapture
 
 # Graphs are recorded for at most so many widths of the pack; between them members are masked.
 _WIDTHS = 16
@@ -33,10 +33,6 @@ _WARM_STEPS = 3
 # Kernels in one graph grow with the bars that a model walks through; so many fit well.
 _BARS_PER_REPLAY = 64
 _MOST_STEPS_PER_REPLAY = 8
-# The host runs ahead of a GPU by at most so many replays, so that progress is what was computed.
-_REPLAYS_AHEAD = 2
-
-Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 class Steps(Protocol):
@@ -216,7 +212,7 @@ def choose_steps(body: Body, *, compiled: bool) -> tuple[Steps, str]:
         body.compute_loss = torch.compile(body.loss)
         update = torch.compile(adamw_at_once)
     n_steps = steps_per_replay(body.forward.architecture, max(body.batches.steps)) if on_cuda else 1
-    capture = _CudaCapture() if on_cuda else _as_it_is
+    capture = CudaCapture() if on_cuda else _as_it_is
     words = f"{n_steps} steps a CUDA graph" if on_cuda else "steps one by one"
     steps = ReplayedSteps(body, steps_per_replay=n_steps, capture=capture, update=update)
     return steps, f"{words}{', compiled' if compiled else ''}"
@@ -227,28 +223,6 @@ def steps_per_replay(architecture: Architecture, n_steps: int) -> int:
     most = _BARS_PER_REPLAY // architecture.bars_in_a_row()
     n_replays = -(-n_steps // max(1, min(_MOST_STEPS_PER_REPLAY, most)))
     return -(-n_steps // n_replays)  # so that the last replay overshoots as little as possible
-
-
-class _CudaCapture:
-    """Records work as a CUDA graph; all graphs share one pool, as they never run at once."""
-
-    def __init__(self) -> None:
-        self.pool = torch.cuda.graph_pool_handle()
-        self.under_way: deque[torch.cuda.Event] = deque()
-
-    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
-        graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph, pool=self.pool, stream=torch.cuda.current_stream()):
-            work()
-
-        def replay() -> None:
-            graph.replay()
-            self.under_way.append(torch.cuda.current_stream().record_event())
-            if len(self.under_way) > _REPLAYS_AHEAD:
-                self.under_way.popleft().synchronize()
-
-        return replay
 
 
 @contextmanager
