@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from drawn import random_bars
+from study.token_studies import UNIVERSE, token_study, two_symbols, universe_file
 from walkforge import study, training
 from walkforge.base import FoldError, RunError, StudyError, TrainingError
 from walkforge.features import read_tokenizer
@@ -19,36 +20,6 @@ from walkforge.study._prepare import prepare
 from walkforge.study._silent import Silent
 from walkforge.study._token_market import token_market
 
-STEPS = 3
-SETTINGS = [
-    "name=market",
-    "features.set=gru",
-    "labels.kind=quantile",
-    f"labels.horizon_bars={STEPS}",
-    "folds.kind=walk_forward",
-    "folds.unit=bars",
-    "folds.count=2",
-    "folds.validation=100",
-    "folds.calibration=100",
-    "folds.test=100",
-    "folds.embargo_bars=5",
-    "model={name: marketgpt, d_model: 16, layers: 1, heads: 2, d_ff: 32, context: 16}",
-    "tokenizer={vocabulary: 32, volatility_bars: 20, volume_bars: 20}",
-    "training={epochs: 2, batch_windows: 16, learning_rate: 0.01, warmup_steps: 5}",
-    "sampling.paths=8",
-    "judge.baselines=[prior, majority]",
-    "judge.forecast_baselines=[persistence, historical_volatility]",
-    "judge.n_resamples=100",
-    "backtest.n_random=20",
-    "backtest.n_resamples=100",
-    "backtest.size_contracts=1.0",
-    "backtest.sizes=[1.0]",
-]
-UNIVERSE = """
-assets:
-  - {venue: drawn, category: coins, currency: USD, calendar: 24/7, symbols: [ZZZ, AAA]}
-  - {venue: drawn, category: other, currency: USD, calendar: 24/7, symbols: [BBB, GONE]}
-"""
 FILES = [
     "config.json",
     "tokenizer.json",
@@ -61,19 +32,6 @@ FILES = [
 ]
 
 
-def _study(*more):
-    return study.from_plain(study.plain_of_overrides([*SETTINGS, *more]), "test")
-
-
-def _bars():
-    """Return two symbols of noise, one that begins later and has a hole."""
-    late = random_bars(1400, seed=2, symbol="BBB", holes_at=(450,))
-    return {
-        "AAA": random_bars(1400, seed=1, symbol="AAA"),
-        "BBB": late.take(slice(100, None)),
-    }
-
-
 def _json(path):
     return json.loads(path.read_text())
 
@@ -83,17 +41,11 @@ def _log(folder):
     return [json.loads(line) for line in lines]
 
 
-def _universe(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text(UNIVERSE)
-    return path
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("runs")
-    plan = _study(f"data.universe={_universe(place)}", "seeds=[0, 1]")
-    return study.run(plan, place / "market", bars=_bars())
+    plan = token_study(f"data.universe={universe_file(place)}", "seeds=[0, 1]")
+    return study.run(plan, place / "market", bars=two_symbols())
 
 
 def test_a_run_leaves_models_tokens_measures_and_a_verdict(run):
@@ -166,9 +118,9 @@ def test_a_universe_is_read_from_one_venue_or_from_the_folder_of_all(above, tmp_
         def note(self, text):
             noted.append(text)
 
-    universe = _universe(tmp_path)
+    universe = universe_file(tmp_path)
     universe.write_text(UNIVERSE.replace("drawn", bars.venue))
-    plan = _study(f"data.universe={universe}", f"data.bars={folder}")
+    plan = token_study(f"data.universe={universe}", f"data.bars={folder}")
     assert list(study.read_bars(plan)) == ["AAA"]
     with pytest.raises(FoldError):  # sixty bars are no study
         study.run(plan, tmp_path / "run", watcher=Noting())
@@ -176,7 +128,9 @@ def test_a_universe_is_read_from_one_venue_or_from_the_folder_of_all(above, tmp_
 
 
 def test_decisions_are_thinned_for_all_alike():
-    every, half = (prepare(_bars(), _study(f"sampling.every_bars={n}")).parts for n in (1, 2))
+    every, half = (
+        prepare(two_symbols(), token_study(f"sampling.every_bars={n}")).parts for n in (1, 2)
+    )
     for one, thin in zip(every, half, strict=True):
         for name in ("calibration", "test"):
             np.testing.assert_array_equal(getattr(thin.rows, name), getattr(one.rows, name)[::2])
@@ -184,7 +138,7 @@ def test_decisions_are_thinned_for_all_alike():
 
 
 def test_every_bar_belongs_to_the_slice_in_which_it_closes():
-    plan, bars = _study(), _bars()
+    plan, bars = token_study(), two_symbols()
     prepared = prepare(bars, plan)
     fold = prepared.parts[0].fold
     market = token_market(plan, prepared, fold)
@@ -200,8 +154,8 @@ def test_every_bar_belongs_to_the_slice_in_which_it_closes():
 
 
 def test_a_rolling_training_slice_is_where_the_tokenizer_learns():
-    plan = _study("folds.train=300")
-    prepared = prepare(_bars(), plan)
+    plan = token_study("folds.train=300")
+    prepared = prepare(two_symbols(), plan)
     fold = prepared.parts[-1].fold
     market = token_market(plan, prepared, fold)
     market.tokenizer.require_range((fold.train.from_ms, fold.train.to_ms))
@@ -242,7 +196,7 @@ def _same_weights(one, other):
 
 def test_nothing_is_learned_from_bars_after_training(tmp_path):
     """With one epoch, validation has nothing to choose."""
-    plan, bars = _study("folds.count=1", "training.epochs=1"), _bars()
+    plan, bars = token_study("folds.count=1", "training.epochs=1"), two_symbols()
     clean = _member(bars, plan, tmp_path / "clean")
     dirty = _member(_poisoned(bars, plan, "train"), plan, tmp_path / "dirty")
     assert clean.market.tokenizer.digest == dirty.market.tokenizer.digest
@@ -255,7 +209,7 @@ def test_nothing_is_learned_from_bars_after_training(tmp_path):
 
 
 def test_nothing_is_calibrated_on_bars_after_calibration(tmp_path):
-    plan, bars = _study("folds.count=1"), _bars()
+    plan, bars = token_study("folds.count=1"), two_symbols()
     clean = _member(bars, plan, tmp_path / "clean")
     for slice_name, same in (("calibration", True), ("validation", False)):
         poison = _poisoned(bars, plan, slice_name)
@@ -269,7 +223,7 @@ def test_nothing_is_calibrated_on_bars_after_calibration(tmp_path):
 
 
 def test_paths_know_nothing_of_the_bars_after_their_decision(tmp_path):
-    plan, bars = _study("folds.count=1"), _bars()
+    plan, bars = token_study("folds.count=1"), two_symbols()
     prepared = prepare(bars, plan)
     member = GptLearning(plan, prepared, Silent())
     market = token_market(plan, prepared, prepared.parts[0].fold)
@@ -314,9 +268,9 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(cut, run, tmp_path, 
     plan = study.load(run / "study.yaml")
     place = tmp_path / "cut"
     with pytest.raises(CutOffError):
-        study.run(plan, place, bars=_bars(), watcher=cut)
+        study.run(plan, place, bars=two_symbols(), watcher=cut)
     assert not (place / "predictions.parquet").exists()
-    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: _bars())
+    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: two_symbols())
     drawn, again = [], Paths.forecast
 
     def counted(self, *args, **kwargs):
@@ -340,8 +294,8 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(cut, run, tmp_path, 
 
 
 def test_a_series_that_ends_before_the_test_teaches_and_is_not_judged(tmp_path):
-    bars = _bars() | {"CCC": random_bars(1400, seed=3, symbol="CCC").take(slice(0, 700))}
-    plan = _study("folds.count=1")
+    bars = two_symbols() | {"CCC": random_bars(1400, seed=3, symbol="CCC").take(slice(0, 700))}
+    plan = token_study("folds.count=1")
     prepared = prepare(bars, plan)
     assert list(prepared.left_out) == ["CCC"]
     assert {part.series for part in prepared.parts} == {"AAA", "BBB"}
@@ -355,7 +309,7 @@ def test_a_series_that_ends_before_the_test_teaches_and_is_not_judged(tmp_path):
     assert [one["judged"] for one in told] == [True, True, False]
     assert list(_json(place / "run.json")["left_out"]) == ["CCC"]
     with pytest.raises(FoldError, match="CCC"):
-        prepare(bars, _study("data.symbols=[AAA, BBB, CCC]"))
+        prepare(bars, token_study("data.symbols=[AAA, BBB, CCC]"))
 
 
 @pytest.mark.parametrize(
@@ -377,16 +331,16 @@ def test_a_series_that_ends_before_the_test_teaches_and_is_not_judged(tmp_path):
 )
 def test_what_cannot_be_is_refused_in_one_line(override, message):
     with pytest.raises(StudyError, match=message) as found:
-        _study(override)
+        token_study(override)
     assert "\n" not in str(found.value)
 
 
 def test_what_it_cannot_take_part_in_yet_is_refused_before_anything_is_done(run, tmp_path):
     with pytest.raises(StudyError, match="cannot share a pack"):
-        study.tune(_study(), tmp_path / "tuned", bars=_bars())
+        study.tune(token_study(), tmp_path / "tuned", bars=two_symbols())
     assert not (tmp_path / "tuned").exists()
     with pytest.raises(RunError, match="no bundle that an ensemble could hold"):
-        study.ensemble([run, tmp_path], out=tmp_path / "joined", bars=_bars())
+        study.ensemble([run, tmp_path], out=tmp_path / "joined", bars=two_symbols())
 
 
 def test_other_models_know_nothing_of_tokens():
@@ -395,7 +349,7 @@ def test_other_models_know_nothing_of_tokens():
 
 
 def test_a_study_of_tokens_comes_back_from_its_own_yaml(tmp_path):
-    plan = _study("training.gradient_checkpointing=true")
+    plan = token_study("training.gradient_checkpointing=true")
     assert isinstance(plan.training, training.GptPlan)
     assert plan.training.gradient_checkpointing
     path = tmp_path / "mine.yaml"
@@ -404,6 +358,6 @@ def test_a_study_of_tokens_comes_back_from_its_own_yaml(tmp_path):
 
 
 def test_a_training_that_never_was_finite_ends_in_one_line(tmp_path):
-    plan = _study("folds.count=1", "training.learning_rate=1e30", "training.warmup_steps=0")
+    plan = token_study("folds.count=1", "training.learning_rate=1e30", "training.warmup_steps=0")
     with pytest.raises(TrainingError, match="fold 0 and seed 0 never had a finite"):
-        study.run(plan, tmp_path / "hot", bars=_bars())
+        study.run(plan, tmp_path / "hot", bars=two_symbols())

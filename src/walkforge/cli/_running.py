@@ -1,18 +1,36 @@
-"""`run`, `resume` and `presets`."""
+"""`run`, `resume`, `fine-tune` and `presets`."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._options import JsonOption, SetOption
+from ._options import (
+    DevicesOption,
+    JsonOption,
+    NodesOption,
+    SetOption,
+    ShardedOption,
+    device_overrides,
+)
+
+if TYPE_CHECKING:
+    from walkforge.study import Study
+
+_OutOption = Annotated[
+    Path | None, typer.Option(help="The run folder to make.  [default: runs/NAME-UTCTIME]")
+]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(epilog="Example: walkforge run v8 --bars bars/binance --set training.epochs=5")(run)
     app.command(epilog="Example: walkforge resume runs/v8-20260101-120000")(resume)
+    app.command(
+        epilog="Example: walkforge fine-tune runs/marketgpt-a-20260101-120000 --market crypto "
+        "--lora 8 --set folds.kind=walk_forward"
+    )(fine_tune)
     app.command(epilog="Example: walkforge presets v8 > my_study.yaml")(presets)
 
 
@@ -24,10 +42,11 @@ def run(
     symbols: Annotated[
         Path | None, typer.Option(help="File of symbols to take: JSON, or text with one per line.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run folder to make.  [default: runs/NAME-UTCTIME]")
-    ] = None,
+    out: _OutOption = None,
     overrides: SetOption = None,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    sharded: ShardedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train, calibrate, judge and backtest the models of a study.
@@ -36,9 +55,40 @@ def run(
     """
     from walkforge import study
 
-    plan = study.load(study_source, overrides or [], bars=bars, symbols=symbols)
-    folder = out or study.default_folder(plan.name)
-    _finish(folder, as_json, lambda watcher: study.run(plan, folder, watcher=watcher))
+    more = [*(overrides or []), *device_overrides(devices, nodes, sharded)]
+    _run(study.load(study_source, more, bars=bars, symbols=symbols), out, as_json)
+
+
+def fine_tune(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run of MarketGPT.")],
+    market: Annotated[
+        list[str] | None,
+        typer.Option(help="Lead on with assets of this category only; may be repeated."),
+    ] = None,
+    lora: Annotated[
+        int | None,
+        typer.Option(min=1, help="Learn low-rank changes of this rank instead of all weights."),
+    ] = None,
+    bars: Annotated[Path | None, typer.Option(help="Other bars than the run's.")] = None,
+    out: _OutOption = None,
+    overrides: SetOption = None,
+    devices: DevicesOption = None,
+    nodes: NodesOption = None,
+    sharded: ShardedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Lead the models of a MarketGPT run on, for one market or all, and judge them anew.
+
+    Folds are the run's own, or those of --set folds.…: each begins with the newest model that
+    has seen nothing of what the fold is judged by. Leaves a run folder like `run`.
+    """
+    from walkforge import study
+
+    more = [*(overrides or []), *device_overrides(devices, nodes, sharded)]
+    plan = study.fine_tune_study(
+        run, categories=market or (), lora_rank=lora, overrides=more, bars=bars
+    )
+    _run(plan, out, as_json)
 
 
 def resume(
@@ -48,7 +98,10 @@ def resume(
     """Continue a run that was cut off, after its last finished stage and epoch."""
     from walkforge import study
 
-    _finish(folder, as_json, lambda watcher: study.resume(folder, watcher=watcher))
+    if study.is_first(study.load(folder / "study.yaml")):
+        _finish(folder, as_json, lambda watcher: study.resume(folder, watcher=watcher))
+    else:
+        study.resume(folder)
 
 
 def presets(
@@ -66,6 +119,17 @@ def presets(
     for preset in study.preset_names():
         first_line = study.preset_text(preset).splitlines()[0]
         print(f"{preset:<12} {first_line.lstrip('# ')}")
+
+
+def _run(plan: "Study", out: Path | None, as_json: bool) -> None:
+    """Run a study; of several processes that train one model the first alone tells of it."""
+    from walkforge import study
+
+    if study.is_first(plan):
+        folder = out or study.default_folder(plan.name)
+        _finish(folder, as_json, lambda watcher: study.run(plan, folder, watcher=watcher))
+    else:
+        study.run(plan, out)
 
 
 def _finish(folder: Path, as_json: bool, work: Callable[[Any], object]) -> None:

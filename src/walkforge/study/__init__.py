@@ -4,11 +4,12 @@ from ._bars import read_bars
 from ._compare import compare
 from ._doctor import doctor
 from ._ensembles import ensemble
+from ._fine_tune import fine_tune_study
 from ._folder import default_folder
-from ._gpt_study import GptModelSection, GptStudy, SamplingSection
+from ._gpt_study import FineTuneSection, GptModelSection, GptStudy, SamplingSection
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
-from ._run import judge, resume, run
+from ._run import is_first, judge, resume, run
 from ._silent import Silent
 from ._study import (
     DataSection,
@@ -27,6 +28,7 @@ __all__ = [
     "DataSection",
     "DeviceSection",
     "FeatureSection",
+    "FineTuneSection",
     "GptModelSection",
     "GptStudy",
     "JudgeSection",
@@ -44,7 +46,9 @@ __all__ = [
     "default_folder",
     "doctor",
     "ensemble",
+    "fine_tune_study",
     "from_plain",
+    "is_first",
     "judge",
     "judge_predictions",
     "load",

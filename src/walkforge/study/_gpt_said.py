@@ -3,6 +3,7 @@
 Shapes: n decisions, K numbers of a forecast row
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from walkforge.models import MarketGpt
 from walkforge.training import TokenLosses, TrainedGpt
 
 from ._forecasting import ForecastReader
+from ._gpt_head import HeadScores, with_fitted_head
 from ._gpt_paths import Paths
 from ._gpt_study import GptStudy
 from ._gpt_tokens import token_frame
+from ._learn import Reader, ScoresReader
 from ._network import forecast_row
 from ._prediction_table import prediction_table
 from ._prepare import Part, Prepared
@@ -32,7 +35,10 @@ _TRAIN_ROWS_MEASURED = 500
 _PIECES = ("calibration", "test", "train")
 
 Outputs = dict[str, FloatArray]
-"""Forecast rows (n, K) of one series by slice."""
+"""Forecast rows or class scores (n, K) of one series by slice."""
+
+Asking = Callable[[str, IntArray, str], FloatArray]
+"""A series, its rows (n,) and the slice's name to outputs (n, K)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +46,7 @@ class PartLearned:
     """What one series' calibration slice taught about a member's forecasts of it."""
 
     part: Part
-    reader: ForecastReader
+    reader: Reader
     calibrator: Calibrator
 
 
@@ -66,7 +72,8 @@ class Said:
     member: GptMember
     predictions: pl.DataFrame
     calibration_predictions: pl.DataFrame
-    forecasts: pl.DataFrame
+    forecasts: pl.DataFrame | None
+    """Where paths decide."""
     tokens: pl.DataFrame
     gap: tuple[float, float]
     """Log loss (nats) and accuracy of decisions in training."""
@@ -96,7 +103,11 @@ class Speaker:
         """
         losses = training.token_losses(model, market.table, "test", precision=_EXACT)
         asked = self._asked(market.fold.index)
-        drawn = self._drawn(Paths(self.study, market, model), asked, seed, folder)
+        if not self.study.model.forecasts:
+            self.watcher.doing(f"the direction head of fold {market.fold.index}")
+            parts = [part for part, _ in asked]
+            model, trained = with_fitted_head(self.study, market, model, trained, parts)
+        drawn = self._drawn(self._asking(market, model, seed), asked, folder)
         learned = [
             self._calibrated(part, outputs["calibration"])
             for (part, _), outputs in zip(asked, drawn, strict=True)
@@ -111,12 +122,7 @@ class Speaker:
             member=GptMember(market, seed, model.shape, trained, losses, constant, learned),
             predictions=self._tables(learned, asked, drawn, "test", seed),
             calibration_predictions=self._tables(learned, asked, drawn, "calibration", seed),
-            forecasts=pl.concat(
-                [
-                    one.reader.table(outputs["test"], one.part, seed)
-                    for one, outputs in zip(learned, drawn, strict=True)
-                ]
-            ),
+            forecasts=_forecasts(learned, drawn, seed),
             tokens=token_frame(self.prepared, market, losses, beside, seed=seed),
             gap=(float(log_loss), float(accuracy)),
         )
@@ -137,12 +143,19 @@ class Speaker:
             for part in parts
         ]
 
+    def _asking(self, market: TokenMarket, model: MarketGpt, seed: int) -> Asking:
+        """Return what tells a model's outputs of decisions."""
+        if not self.study.model.forecasts:
+            head = HeadScores(self.study, market, model)
+            return lambda name, rows, piece: head.scores(name, rows)
+        paths = Paths(self.study, market, model)
+        series = self.prepared.series
+        return lambda name, rows, piece: paths.forecast(
+            name, series[name], rows, seed=seed, piece=piece
+        )
+
     def _drawn(
-        self,
-        paths: Paths,
-        asked: list[tuple[Part, dict[str, IntArray]]],
-        seed: int,
-        folder: Path,
+        self, asking: Asking, asked: list[tuple[Part, dict[str, IntArray]]], folder: Path
     ) -> list[Outputs]:
         """Return the outputs of every part, those of an earlier process where it drew them."""
         from safetensors.numpy import load_file, save_file
@@ -150,28 +163,37 @@ class Speaker:
         if (folder / _OUTPUTS).exists():
             drawn = load_file(folder / _OUTPUTS)
         else:
-            drawn = self._draw(paths, asked, seed)
+            drawn = self._draw(asking, asked)
             with atomic_path(folder / _OUTPUTS) as temporary:
                 save_file(drawn, temporary)
         return [{name: drawn[_key(part, name)] for name in _PIECES} for part, _ in asked]
 
     def _draw(
-        self, paths: Paths, asked: list[tuple[Part, dict[str, IntArray]]], seed: int
+        self, asking: Asking, asked: list[tuple[Part, dict[str, IntArray]]]
     ) -> dict[str, FloatArray]:
         drawn = {}
+        what = "paths" if self.study.model.forecasts else "decisions"
         for number, (part, rows) in enumerate(asked):
-            words = f"paths of {part.series}, fold {part.fold.index}"
+            words = f"{what} of {part.series}, fold {part.fold.index}"
             self.watcher.item(number, len(asked), words)
-            series = self.prepared.series[part.series]
             for name in _PIECES:
-                drawn[_key(part, name)] = paths.forecast(
-                    part.series, series, rows[name], seed=seed, piece=name
-                )
+                drawn[_key(part, name)] = asking(part.series, rows[name], name)
         return drawn
 
     def _calibrated(self, part: Part, outputs: FloatArray) -> PartLearned:
         """Return what the outputs (n, K) on a part's calibration slice teach."""
-        reader = ForecastReader.fit(
+        reader = self._reader(part, outputs)
+        calibrator = calibration.fit_calibrator(
+            self.study.judge.calibration,
+            reader.scores(outputs, part.rows.calibration),
+            part.labels[part.rows.calibration].astype(np.int64),
+        )
+        return PartLearned(part, reader, calibrator)
+
+    def _reader(self, part: Part, outputs: FloatArray) -> Reader:
+        if not self.study.model.forecasts:
+            return ScoresReader()
+        return ForecastReader.fit(
             forecast_row(self.study),
             outputs,
             part=part,
@@ -179,12 +201,6 @@ class Speaker:
             rule=self.study.labels,
             calibrated=self.study.judge.calibration != "none",
         )
-        calibrator = calibration.fit_calibrator(
-            self.study.judge.calibration,
-            reader.scores(outputs, part.rows.calibration),
-            part.labels[part.rows.calibration].astype(np.int64),
-        )
-        return PartLearned(part, reader, calibrator)
 
     def _tables(
         self,
@@ -209,6 +225,16 @@ class Speaker:
                 )
             )
         return pl.concat(tables)
+
+
+def _forecasts(learned: list[PartLearned], drawn: list[Outputs], seed: int) -> pl.DataFrame | None:
+    """Return the forecasts of the test slice of all series, None where no paths were drawn."""
+    tables = [
+        one.reader.table(outputs["test"], one.part, seed)
+        for one, outputs in zip(learned, drawn, strict=True)
+        if isinstance(one.reader, ForecastReader)
+    ]
+    return pl.concat(tables) if tables else None
 
 
 def _key(part: Part, piece: str) -> str:

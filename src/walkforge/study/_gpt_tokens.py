@@ -42,7 +42,7 @@ def token_frame(
     """Return the rows of `tokens.parquet` of one member, one per token of its test slice."""
     rows = losses.rows_K
     names, bars = list(prepared.series), [one.bars for one in prepared.series.values()]
-    of = market.table.asset[rows].astype(np.int64)
+    of = np.searchsorted(list(market.first_row.values()), rows, side="right") - 1
     opened = np.concatenate([one.timestamp for one in bars])
     categories = [market.category_of[name] for name in names]
     return pl.DataFrame(

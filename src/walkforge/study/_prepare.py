@@ -28,6 +28,7 @@ from walkforge.labels import Limits, Outcomes, Targets
 from walkforge.market import Bars, Instrument
 
 from ._bars import instrument_before, series_name
+from ._fine_tune import BaseRun, read_base
 from ._folder import file_name
 from ._study import Study
 
@@ -87,10 +88,15 @@ class Prepared:
     left_out: dict[str, str]
     """Series that the source had but that are too short for this study, and why; where one model
     learns from all series, they have no part but teach."""
+    base: BaseRun | None = None
+    """The run that the study goes on from."""
 
 
 def prepare(
-    bars: Mapping[str, Bars], study: Study, *, note: Callable[[str], None] | None = None
+    bars: Mapping[str, Bars],
+    study: Study,
+    *,
+    note: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Compute features and outcomes, cut the folds, and learn scalers and label limits.
 
@@ -100,10 +106,12 @@ def prepare(
     there are others.
     """
     _refuse_clashes(bars, study)
+    base = read_base(study)
+    bars = bars if base is None else base.chosen(study.data, bars, note)
     tables = features.build_all(bars, study.features.set, note=note)
     series = {name: _series(one, tables.by_symbol[name], study) for name, one in bars.items()}
     targets = _one_table(series)
-    parts, left_out = _cut(series, study)
+    parts, left_out = _cut(series, study, base)
     if not parts:
         raise FoldError(next(iter(left_out.values())))
     return Prepared(
@@ -116,16 +124,19 @@ def prepare(
         {n: one for n, one in series.items() if n not in left_out or study.one_for_all},
         parts,
         left_out,
+        base,
     )
 
 
-def _cut(series: Mapping[str, Series], study: Study) -> tuple[list[Part], dict[str, str]]:
+def _cut(
+    series: Mapping[str, Series], study: Study, base: BaseRun | None
+) -> tuple[list[Part], dict[str, str]]:
     """Return the parts of all series, and why some have none."""
     each_for_itself = study.folds.calendar == "own" or study.one_for_all
     may_leave_out = each_for_itself and not study.data.symbols
     parts: list[Part] = []
     left_out = {}
-    for name, plan in _plans(series, study).items():
+    for name, plan in _plans(series, study, base).items():
         try:
             parts += [_part(name, series[name], fold, study) for fold in plan()]
         except (FoldError, LabelError) as error:
@@ -149,11 +160,14 @@ def _one_table(series: dict[str, Series]) -> np.ndarray | None:
     return table
 
 
-def _plans(series: Mapping[str, Series], study: Study) -> dict[str, Callable[[], list[Fold]]]:
+def _plans(
+    series: Mapping[str, Series], study: Study, base: BaseRun | None
+) -> dict[str, Callable[[], list[Fold]]]:
     """Return for every series what cuts its folds: its own calendar, or the common one."""
     if study.folds.calendar == "own":
         return {name: partial(_own_folds, name, one, study) for name, one in series.items()}
-    shared = _folds_of(series, study)
+    cut = partial(_folds_of, series, study)
+    shared = cut() if base is None else base.folds_for(study, cut)
     return {name: lambda: shared for name in series}
 
 

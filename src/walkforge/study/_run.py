@@ -17,12 +17,14 @@ import polars as pl
 from walkforge import __version__, backtest, evaluation, gates, market, registry, report
 from walkforge.base import (
     RunError,
+    UsageError,
     WalkforgeError,
     choose_device,
     digest_of_json,
     give_back_freed,
 )
 from walkforge.market import Bars, Instrument
+from walkforge.training import Ranks, find_ranks
 
 from ._bars import by_series, instrument_before, missing_assets, read_bars
 from ._baselining import Baselining
@@ -66,8 +68,12 @@ def run(
     """Run a study into a new folder and return the folder.
 
     `out` is `runs/NAME-UTCTIME` where left out. `bars` by symbol take the place of the study's
-    own source. Raises a WalkforgeError for anything that the user can mend.
+    own source. Of several processes that train one model, started by torchrun or on several
+    machines, all call this with one `out` that they share; the first alone writes.
+    Raises a WalkforgeError for anything that the user can mend.
     """
+    if not is_first(study):
+        return _train_along(study, _shared(out), bars)
     folder = RunFolder.create(
         out or default_folder(study.name),
         as_yaml(study),
@@ -113,6 +119,9 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         raise RunError(
             f"{path}: study.yaml has changed since the run began; put it back, or start a new run"
         )
+    if not is_first(study):
+        learned = folder.has("predictions.parquet")
+        return path if learned else _train_along(study, path, bars_of_run(study, folder))
     with Watchdog(watcher or Silent()) as watched:
         folder.sweep()
         _use_threads(facts.get("threads"), watched)
@@ -123,6 +132,37 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
             _learn(study, folder, prepared, watched)
             del prepared
         return _finish(study, folder, bars, watched)
+
+
+def is_first(study: Study) -> bool:
+    """Return whether this process is the one of a study's that writes, or the only one.
+
+    Raises TrainingError where fewer devices are here than the study asks for.
+    """
+    return not study.one_for_all or _ranks(study).first
+
+
+def _ranks(study: Study) -> Ranks:
+    device, _ = choose_device(study.device.device)
+    return find_ranks(study.device.devices, study.device.nodes, device.type)
+
+
+def _shared(out: Path | None) -> Path:
+    if out is None:
+        raise UsageError(
+            "several processes write one run, so its folder must have a name that all of them "
+            "know; give it with --out"
+        )
+    return out
+
+
+def _train_along(study: Study, path: Path, bars: Mapping[str, Bars] | None) -> Path:
+    """Train the models of a run that another process writes."""
+    assert isinstance(study, GptStudy)  # no other trains in several processes
+    found = read_bars(study) if bars is None else dict(bars)
+    prepared = _prepare(study, found, Silent())
+    GptLearning(study, prepared, Silent()).train(path / CHECKPOINTS)
+    return path
 
 
 def bars_of_run(

@@ -12,6 +12,7 @@ from walkforge.folds import SLICES, Fold
 from walkforge.training import AssetTokens, TokenTable
 
 from ._bars import categories_of
+from ._fine_tune import BaseModel
 from ._gpt_study import GptStudy
 from ._prepare import Prepared, Series
 
@@ -27,16 +28,15 @@ class TokenMarket:
     tokenizer: Tokenizer
     table: TokenTable
     first_row: dict[str, int]
-    """Where each series begins in the table; its number as an asset is its place here."""
+    """Where each series begins in the table."""
+    asset_of: dict[str, int]
+    """Number of every series that the model knows, more than these where it goes on from one."""
     category_of: dict[str, str]
-    """By series."""
+    """Likewise."""
+    categories: list[str]
+    """A category's number is its place here."""
     report: dict[str, Any]
     """What the tokenizer loses on training and on test rows."""
-
-    @property
-    def categories(self) -> list[str]:
-        """Return the categories; a category's number is its place here."""
-        return sorted(set(self.category_of.values()))
 
     def rows_of(self, series: str) -> slice:
         """Return the rows of a series in the table."""
@@ -45,39 +45,63 @@ class TokenMarket:
         return slice(starts[place], starts[place + 1])
 
 
-def token_market(study: GptStudy, prepared: Prepared, fold: Fold) -> TokenMarket:
+def token_market(
+    study: GptStudy, prepared: Prepared, fold: Fold, base: BaseModel | None = None
+) -> TokenMarket:
     """Return the tokens of a fold; the tokenizer learns from bars that close in training alone.
 
-    Raises FeatureError where these are fewer than its vocabulary.
+    Tokenizer and numbers are those of `base` where the fold goes on from it. Raises FeatureError
+    where the bars are fewer than the vocabulary.
     """
     fitted = _training_range(study, prepared, fold)
     pieces = {name: _pieces(one, study, fold, fitted) for name, one in prepared.series.items()}
-    tokenizer = features.fit_tokenizer(
-        study.tokenizer,
-        [part.values for part in _of_piece(prepared, pieces, "train")],
-        fitted=fitted,
-        seed=_TOKENIZER_SEED,
-    )
-    category_of = categories_of(study.data, {n: one.bars for n, one in prepared.series.items()})
-    numbers = {name: number for number, name in enumerate(sorted(set(category_of.values())))}
-    assets, first_row, start = [], {}, 0
-    for number, (name, one) in enumerate(prepared.series.items()):
-        first_row[name] = start
-        start += len(one.bars)
-        assets.append(
-            AssetTokens(
-                asset=number,
-                category=numbers[category_of[name]],
-                tokens=_encoded(tokenizer, _vectors(one)),
-                valid=_vectors(one).valid,
-                segment=one.bars.segment,
-                piece=pieces[name],
-            )
+    taught, tested = (_of_piece(prepared, pieces, name) for name in ("train", "test"))
+    if base is None:
+        values = [part.values for part in taught]
+        tokenizer = features.fit_tokenizer(
+            study.tokenizer, values, fitted=fitted, seed=_TOKENIZER_SEED
         )
-    report = features.tokenizer_report(
-        tokenizer, _of_piece(prepared, pieces, "train"), _of_piece(prepared, pieces, "test")
+    else:
+        tokenizer = base.tokenizer
+    known = base or _Numbers.of(study, prepared)
+    assets = [
+        AssetTokens(
+            asset=known.asset_of[name],
+            category=known.categories.index(known.category_of[name]),
+            tokens=_encoded(tokenizer, _vectors(one)),
+            valid=_vectors(one).valid,
+            segment=one.bars.segment,
+            piece=pieces[name],
+        )
+        for name, one in prepared.series.items()
+    ]
+    ends = np.cumsum([0, *(len(one.tokens) for one in assets)]).tolist()
+    return TokenMarket(
+        fold=fold,
+        tokenizer=tokenizer,
+        table=TokenTable.of(assets),
+        first_row=dict(zip(prepared.series, ends, strict=False)),
+        asset_of=known.asset_of,
+        category_of=known.category_of,
+        categories=known.categories,
+        report=features.tokenizer_report(tokenizer, taught, tested),
     )
-    return TokenMarket(fold, tokenizer, TokenTable.of(assets), first_row, category_of, report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """Assets and categories of a model that begins anew, in the order of the series."""
+
+    asset_of: dict[str, int]
+    category_of: dict[str, str]
+    categories: list[str]
+
+    @classmethod
+    def of(cls, study: GptStudy, prepared: Prepared) -> "_Numbers":
+        bars = {name: one.bars for name, one in prepared.series.items()}
+        category_of = categories_of(study.data, bars)
+        asset_of = {name: number for number, name in enumerate(prepared.series)}
+        return cls(asset_of, category_of, sorted(set(category_of.values())))
 
 
 def _training_range(study: GptStudy, prepared: Prepared, fold: Fold) -> tuple[int, int]:

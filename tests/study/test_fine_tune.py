@@ -1,0 +1,154 @@
+"""Runs of MarketGPT that go on from a finished one."""
+
+import dataclasses
+import json
+
+import polars as pl
+import pytest
+
+from drawn import random_bars
+from study.token_studies import token_study, two_symbols, universe_file
+from walkforge import study
+from walkforge.base import FoldError, RunError, StudyError, parse_utc_ms
+from walkforge.features import read_tokenizer
+from walkforge.registry import read_bundle
+from walkforge.study._fine_tune import BaseRun, read_base
+from walkforge.study._gpt_learn import GptLearning
+from walkforge.study._prepare import prepare
+from walkforge.study._silent import Silent
+
+LATER = ["folds.kind=walk_forward", "folds.count=3", "folds.validation=40", "folds.calibration=40",
+         "folds.test=40"]  # fmt: skip
+
+
+def _read(path):
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    place = tmp_path_factory.mktemp("runs")
+    plan = token_study(
+        f"data.universe={universe_file(place)}", "folds.kind=ratio", "model.decides=direction_head"
+    )
+    return study.run(plan, place / "base", bars=two_symbols())
+
+
+def _tuned(base, place, *overrides, **how):
+    plan = study.fine_tune_study(base, overrides=list(overrides), **how)
+    return study.run(plan, place / "tuned", bars=two_symbols())
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_one_category_goes_on_from_the_weights_and_the_tokens(base, tmp_path, rank):
+    run = _tuned(base, tmp_path, categories=["other"], lora_rank=rank)
+    before, after = (one / "models" / "market_fold0_seed0" for one in (base, run))
+    assert read_tokenizer(after).digest == read_tokenizer(before).digest
+    assert _read(run / "folds.json") == [
+        one for one in _read(base / "folds.json") if one["series"] == "BBB"
+    ]
+    assert pl.read_parquet(run / "predictions.parquet")["symbol"].unique().to_list() == ["BBB"]
+    shapes = [_read(one / "config.json")["shape"] for one in (before, after)]
+    assert shapes[0] == shapes[1], "the model keeps a row for every asset that it knew"
+    ours, theirs = (read_bundle(one).weights for one in (after, before))
+    assert ours.keys() == theirs.keys()
+    moved = {name for name in ours if not ours[name].equal(theirs[name])}
+    if rank is None:
+        assert "tokens.weight" in moved
+    else:
+        body = {name for name in moved if not name.startswith("direction")}
+        assert body
+        assert all("attention." in name or "feed_forward." in name for name in body)
+    assert _read(run / "verdict.json")["gates"]
+
+
+def test_no_step_leaves_the_model_what_it_was(base):
+    plan = study.fine_tune_study(base, overrides=["training.learning_rate=0.0"])
+    prepared = prepare(two_symbols(), plan)
+    learning = GptLearning(plan, prepared, Silent())
+    trained = learning.train(base / "nowhere")[0]
+    known = read_bundle(base / "models" / "market_fold0_seed0").weights
+    assert all(one.equal(known[name]) for name, one in trained.trained.state.items())
+
+
+def test_walk_forward_windows_begin_where_the_model_knows_nothing(base, tmp_path):
+    """Early windows, whose validation or calibration the model has learned from, are left out."""
+    known = {one["fold"]: one for one in _read(base / "folds.json")}[0]
+    run = _tuned(base, tmp_path, *LATER, "folds.count=12")
+    found = _read(run / "folds.json")
+    assert 0 < len({one["fold"] for one in found}) < 12
+    for one in found:
+        moments = [parse_utc_ms(one[name][0]) for name in ("validation", "calibration")]
+        assert moments[0] >= parse_utc_ms(known["train"][1])
+        assert moments[1] >= parse_utc_ms(known["validation"][1])
+    tests = sorted({tuple(one["test"]) for one in found})
+    assert len(tests) == len({one["fold"] for one in found})
+
+
+def test_each_fold_begins_with_the_newest_model_that_it_may(base):
+    plan = study.fine_tune_study(base)
+    run = BaseRun.read(base)
+    first = run.folds[0]
+    span = first.test.to_ms - first.train.from_ms
+    shifted = [
+        dataclasses.replace(
+            first,
+            index=k,
+            **{
+                name: dataclasses.replace(
+                    getattr(first, name),
+                    from_ms=getattr(first, name).from_ms + k * span,
+                    to_ms=getattr(first, name).to_ms + k * span,
+                )
+                for name in ("train", "validation", "calibration", "test")
+            },
+        )
+        for k in (0, 1)
+    ]
+    both = dataclasses.replace(run, folds=[shifted[0], shifted[0]])
+    assert both.model(shifted[1], plan.seeds[0]).fold == 0
+    late = dataclasses.replace(run, folds=[shifted[1]])
+    with pytest.raises(FoldError, match="bring later bars or cut the folds later"):
+        late.model(shifted[0], 0)
+
+
+def test_what_cannot_go_on_is_refused_in_a_line(base, tmp_path):
+    for override, words in (
+        ("model.d_model=32", "model.d_model is 32, but 16 in"),
+        ("tokenizer.vocabulary=16", "tokenizer.vocabulary is 16, but 32"),
+        ("seeds=[7]", "seeds has 7, but .* has models of 0 only"),
+        ("fine_tune.rank=0", "fine_tune.rank is 0"),
+        ("data.timeframe=5m", "data.timeframe is 5m"),
+    ):
+        with pytest.raises(StudyError, match=words):
+            study.fine_tune_study(base, overrides=[override])
+    with pytest.raises(StudyError, match=r"did you mean 'other'.*knows coins, other"):
+        prepare(two_symbols(), study.fine_tune_study(base, categories=["othr"]))
+    with pytest.raises(StudyError, match="fine_tune has no run"):
+        token_study("fine_tune.method=lora")
+    with pytest.raises(RunError, match="no run here"):
+        study.fine_tune_study(tmp_path)
+
+
+def test_a_series_that_the_model_never_met_is_said_and_left_out(base):
+    told = []
+    plan = study.fine_tune_study(base)
+    bars = {**two_symbols(), "NEW": random_bars(1400, seed=5, symbol="NEW")}
+    found = read_base(plan).chosen(plan.data, bars, told.append)
+    assert set(found) == {"AAA", "BBB"}
+    assert told == [f"warning: not known to {base}: NEW"]
+    told.clear()
+    only = study.fine_tune_study(base, categories=["other"])
+    assert set(read_base(only).chosen(only.data, bars, told.append)) == {"BBB"}
+    assert told == [], "nobody asked for the newcomer's category"
+
+
+def test_only_a_finished_run_of_marketgpt_is_led_on(base, tmp_path):
+    part = tmp_path / "part"
+    part.mkdir()
+    (part / "study.yaml").write_text((base / "study.yaml").read_text())
+    with pytest.raises(RunError, match="unfinished; continue it"):
+        study.fine_tune_study(part)
+    (part / "study.yaml").write_text("model: {name: mlp}")
+    with pytest.raises(RunError, match="its model is mlp; only marketgpt is fine-tuned"):
+        study.fine_tune_study(part)
