@@ -68,7 +68,7 @@ def plain_of_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 def from_plain(plain: dict[str, Any], source: str) -> Study:
     """Return the study of plain data; `source` stands in the messages."""
-    kind = _kind_of(plain)
+    kind = _kind_of(plain, source)
     _refuse_unknown_keys(plain, kind, source, "")
     try:
         return _ADAPTERS[kind].validate_python(plain)
@@ -90,11 +90,20 @@ _ADAPTERS: dict[type[Study], TypeAdapter[Any]] = {
 }
 
 
-def _kind_of(plain: Any) -> type[Study]:
+def _kind_of(plain: Any, source: str) -> type[Study]:
     """Return which kind of study plain data describe: the model's name tells."""
     model = plain.get("model") if isinstance(plain, dict) else None
     name = model.get("name") if isinstance(model, dict) else None
-    return GptStudy if name == "marketgpt" else Study
+    kinds = {one: kind for kind in _ADAPTERS for one in _model_names(kind)}
+    if isinstance(name, str) and name not in kinds:
+        raise StudyError(
+            f"{source}: model.name is {name!r}{nearest(name, kinds)}; choose {', '.join(kinds)}"
+        )
+    return kinds.get(name, Study) if isinstance(name, str) else Study
+
+
+def _model_names(kind: type[Study]) -> tuple[str, ...]:
+    return get_args(get_type_hints(get_type_hints(kind)["model"])["name"])
 
 
 class _Loader(yaml.SafeLoader):
