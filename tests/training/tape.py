@@ -29,6 +29,14 @@ class _Tape(TorchDispatchMode):
                     old.copy_(new)
 
 
+def record(work):
+    """Return a tape of what `work` does; it is done once."""
+    tape = _Tape()
+    with tape:
+        work()
+    return tape
+
+
 def tape_capture(steps_of, recordings):
     """Return what records for `ReplayedSteps`; `recordings` collects the tapes.
 
@@ -43,9 +51,7 @@ def tape_capture(steps_of, recordings):
             steps.cursor,
         ]  # fmt: skip
         before = [tensor.clone() for tensor in kept]
-        tape = _Tape()
-        with tape:
-            work()
+        tape = record(work)
         with torch.no_grad():
             for tensor, old in zip(kept, before, strict=True):
                 tensor.copy_(old)

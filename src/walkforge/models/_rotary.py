@@ -11,7 +11,8 @@ from torch import Tensor
 _LONGEST = 10_000.0  # the slowest pair turns by about 1 / _LONGEST a position, the fastest by 1
 
 Turns = tuple[Tensor, Tensor]
-"""Cosines and sines [T, P] of the angles that each pair is turned by at each position."""
+"""Cosines and sines [T, W] of the angles that each pair is turned by at each position, once for
+either number of it; sines are negative for the first."""
 
 
 def rotary_turns(first: int, n_positions: int, head_width: int, like: Tensor) -> Turns:
@@ -25,12 +26,12 @@ def rotary_turns(first: int, n_positions: int, head_width: int, like: Tensor) ->
     place_T = torch.arange(first, first + n_positions, device=like.device, dtype=dtype)
     pair_P = torch.arange(0, head_width, 2, device=like.device, dtype=dtype) / head_width
     angle_TP = place_T[:, None] * _LONGEST**-pair_P
-    return angle_TP.cos(), angle_TP.sin()
+    cos_TP, sin_TP = angle_TP.cos(), angle_TP.sin()
+    return torch.cat([cos_TP, cos_TP], dim=1), torch.cat([-sin_TP, sin_TP], dim=1)
 
 
 def rotate(x: Tensor, turns: Turns) -> Tensor:
     """Return x [..., T, W] with number i and number i + W / 2 turned as a pair, in its dtype."""
-    cos_TP, sin_TP = turns
-    near, far = x.to(cos_TP.dtype).chunk(2, dim=-1)
-    turned = torch.cat([near * cos_TP - far * sin_TP, far * cos_TP + near * sin_TP], dim=-1)
-    return turned.to(x.dtype)
+    cos_TW, sin_TW = turns
+    partner = x.roll(x.shape[-1] // 2, dims=-1)
+    return torch.addcmul(x * cos_TW, partner, sin_TW).to(x.dtype)

@@ -78,14 +78,15 @@ class GptEpochs:
         places_W5 = torch.from_numpy(drawn.places_W5).to(on.device)
         own, rate = on.share(plan.batch_windows), 0.0
         self.learning.train()
-        self.steps.loss_sum.zero_()
-        for number in range(self.n_steps):
-            batch = slice(number * plan.batch_windows, (number + 1) * plan.batch_windows)
-            step = epoch * self.n_steps + number
-            rate = rate_at(plan, step, self.n_steps_in_all)
-            n_targets = int(drawn.n_targets_W[batch].sum())
-            self.steps.take(places_W5[batch][own], n_targets=n_targets, step=step, rate=rate)
-            self._watcher.step(epoch + 1, number + 1, self.n_steps)
+        with self.steps.stream():
+            self.steps.loss_sum.zero_()
+            for number in range(self.n_steps):
+                batch = slice(number * plan.batch_windows, (number + 1) * plan.batch_windows)
+                step = epoch * self.n_steps + number
+                rate = rate_at(plan, step, self.n_steps_in_all)
+                n_targets = int(drawn.n_targets_W[batch].sum())
+                self.steps.take(places_W5[batch][own], n_targets=n_targets, step=step, rate=rate)
+                self._watcher.step(epoch + 1, number + 1, self.n_steps)
         self._watcher.doing("waiting for the device")
         n_targets = int(drawn.n_targets_W.sum())
         return EpochDone(on.total(self.steps.loss_sum).item() / n_targets, n_targets, rate)

@@ -7,6 +7,7 @@ Shapes: B windows, T inputs of a window, V vocabulary
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +17,16 @@ from torch.optim import Optimizer
 from walkforge.base import TrainingError, derive_seed
 from walkforge.models import GptShape
 
+from ._cuda_capture import CudaCapture
+from ._device import own_stream
 from ._gpt_hardware import Hardware
 from ._gpt_plan import GptPlan
+from ._gpt_replays import Replays, worth_recording
 from ._room import is_out_of_memory, let_go
 from ._token_table import UNCOUNTED, ResidentTokens, piece_number
 from ._watcher import Watcher
 
 _TRAIN = piece_number("train")
-# On CUDA the steps of models up to this width take longer to launch than to compute.
-_WIDEST_RECORDED = 256
 
 
 class GptSteps:
@@ -53,26 +55,19 @@ class GptSteps:
         self._on = on
         self._seed = seed
         self._watcher = watcher
-        self._compute_loss: Callable[..., Tensor] = self._loss
-        self._recorded = False
+        self._compute_loss: Callable[..., Tensor] = _loss_sum
+        self._replays: Replays | None = None
+        if worth_recording(shape, plan, on):
+            self._replays = Replays(model, CudaCapture(), watcher.note)
 
     def compile(self) -> str:
         """Fuse what lies between the products from now on; return what was done, in words."""
-        width = self._shape.d_model
-        on = self._on
-        # What processes tell each other on the way cannot be recorded.
-        alone = on.device.type == "cuda" and on.n_processes == 1
-        self._recorded = alone and width <= _WIDEST_RECORDED
-        mode = "reduce-overhead" if self._recorded else None
-        self._compute_loss = torch.compile(self._loss, dynamic=False, mode=mode)
-        if not self._recorded:
-            return "steps are compiled"
-        # A recorded backward writes into memory of its own, which must not become a gradient that
-        # the next part's is added to.
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                parameter.grad = torch.zeros_like(parameter)
-        return f"steps are compiled, and recorded as CUDA graphs: the model is {width} wide"
+        self._compute_loss = torch.compile(_loss_sum, dynamic=False)
+        return "steps are compiled"
+
+    def stream(self) -> AbstractContextManager:
+        """Hold all steps of an epoch: recording is not possible on CUDA's default stream."""
+        return nullcontext() if self._replays is None else own_stream(self._on.device)
 
     def take(self, places_B5: Tensor, *, n_targets: int, step: int, rate: float) -> None:
         """Take the step `step`, counted from 0, over this process's windows of the global batch.
@@ -113,13 +108,21 @@ class GptSteps:
             # The draws of dropout follow from the step and the place in the global batch, so that
             # a resume needs no random state, and a part tried again draws the same.
             torch.manual_seed(derive_seed(self._seed, "dropout", step, slot))
-            inputs_BT, targets_BT = self._tokens.gather(part_B5, self._shape.context, _TRAIN)
             with self._on.accumulating(self.model, more=more):
-                with self._on.computing():
-                    loss = self._compute_loss(inputs_BT, part_B5[:, 3], part_B5[:, 4], targets_BT)
-                loss_sum += loss.detach()
-                self._on.backward(loss / n_targets)
+                if self._replays is not None and len(part_B5) == self._plan.batch_windows:
+                    loss_sum += self._replays(self._part_gradients, part_B5, n_targets)
+                else:
+                    loss_sum += self._part_gradients(part_B5, n_targets)
         return loss_sum
+
+    def _part_gradients(self, part_B5: Tensor, n_targets: Tensor | int) -> Tensor:
+        inputs_BT, targets_BT = self._tokens.gather(part_B5, self._shape.context, _TRAIN)
+        with self._on.computing():
+            loss_sum = self._compute_loss(
+                self.model, inputs_BT, part_B5[:, 3], part_B5[:, 4], targets_BT
+            )
+        self._on.backward(loss_sum / n_targets)
+        return loss_sum.detach()
 
     def _parts(self, places_B5: Tensor) -> Iterator[tuple[int, Tensor, bool]]:
         """Return parts of about one size, where each begins in the global batch, and if not last.
@@ -132,17 +135,6 @@ class GptSteps:
             yield slot, part_B5, number + 1 < n_parts
             slot += len(part_B5)
 
-    def _loss(
-        self, inputs_BT: Tensor, assets_B: Tensor, categories_B: Tensor, targets_BT: Tensor
-    ) -> Tensor:
-        logits_BTV = self.model(inputs_BT, assets_B, categories_B)
-        return cross_entropy(
-            logits_BTV.flatten(0, 1).float(),
-            targets_BT.flatten(),
-            ignore_index=UNCOUNTED,
-            reduction="sum",
-        )
-
     def _make_smaller(self) -> None:
         """Compute fewer of a step's windows at once from now on: all processes as many."""
         plan = self._plan
@@ -154,6 +146,7 @@ class GptSteps:
                 f"{first}a smaller model.context or a smaller model"
             )
         self.micro_windows = -(-tried // 2)
+        self._replays = None  # they are of whole batches, and hold memory
         self._watcher.note(
             f"warning: out of memory with {tried} windows at once; going on with "
             f"{self.micro_windows} and more accumulation: still {plan.batch_windows} a step, which "
@@ -161,4 +154,20 @@ class GptSteps:
         )
 
     def _forget_gradients(self) -> None:
-        self._optimiser.zero_grad(set_to_none=not self._recorded)
+        self._optimiser.zero_grad(set_to_none=True)
+
+
+def _loss_sum(
+    model: nn.Module,
+    inputs_BT: Tensor,
+    assets_B: Tensor,
+    categories_B: Tensor,
+    targets_BT: Tensor,
+) -> Tensor:
+    logits_BTV = model(inputs_BT, assets_B, categories_B)
+    return cross_entropy(
+        logits_BTV.flatten(0, 1).float(),
+        targets_BT.flatten(),
+        ignore_index=UNCOUNTED,
+        reduction="sum",
+    )
