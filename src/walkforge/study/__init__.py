@@ -7,9 +7,10 @@ from ._ensembles import ensemble
 from ._fine_tune import fine_tune_study
 from ._folder import default_folder
 from ._gpt_study import FineTuneSection, GptModelSection, GptStudy, SamplingSection
+from ._judging import judge
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
-from ._run import is_first, judge, resume, run
+from ._run import is_first, resume, run
 from ._silent import Silent
 from ._study import (
     DataSection,

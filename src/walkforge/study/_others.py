@@ -14,14 +14,9 @@ from walkforge.market import Bars
 from walkforge.training import BASELINES, BaselineRows
 
 from ._folder import RunFolder, default_folder
+from ._judging import JUDGED, backtest_predictions, judge, measure_and_backtest
 from ._load import as_yaml, from_plain, load, plain_of_overrides
-from ._run import (
-    JUDGED,
-    backtest_predictions,
-    bars_of_run,
-    judge,
-    measure_and_backtest,
-)
+from ._run import bars_of_run
 from ._silent import Silent
 from ._study import Study
 

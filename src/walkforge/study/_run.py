@@ -12,30 +12,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from walkforge import __version__, backtest, evaluation, gates, market, registry, report
+from walkforge import __version__, market, registry
 from walkforge.base import (
     RunError,
     UsageError,
     WalkforgeError,
     choose_device,
     digest_of_json,
-    give_back_freed,
 )
-from walkforge.market import Bars, Instrument
+from walkforge.market import Bars
 from walkforge.training import Ranks, find_ranks
 
-from ._bars import by_series, instrument_before, missing_assets, read_bars
+from ._bars import instrument_before, missing_assets, read_bars
 from ._baselining import Baselining
+from ._bundles import write_bundles
 from ._clock import StageClock
-from ._describe import describe, describe_ensemble, describe_trees
+from ._describe import describe_trees
 from ._folder import CHECKPOINTS, RunFolder, default_folder
 from ._gpt_files import write_market
 from ._gpt_learn import GptLearning
 from ._gpt_study import GptStudy
-from ._gpt_tokens import measure_tokens
-from ._learn import Learned, Learning, Results
+from ._judging import ENSEMBLE, JUDGED, judge, measure_and_backtest
+from ._learn import Learning, Results
 from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
 from ._silent import Silent
@@ -43,19 +41,7 @@ from ._study import Study
 from ._watchdog import Watchdog
 from ._watcher import Watcher
 
-JUDGED = "judged"
-"""`kind` in `run.json` of a folder that holds somebody else's predictions."""
-
-ENSEMBLE = "ensemble"
-"""`kind` in `run.json` of a folder that joins other runs."""
-
 _LEARNED = ("predictions.parquet", "baseline_predictions.parquet")
-
-_NOT_ASKED = {
-    JUDGED: {"train_test_gap": "nobody handed over how the model did on its training rows"},
-    ENSEMBLE: {"train_test_gap": "its models were each asked about training rows of their own"},
-}
-"""Gates that cannot be asked of such a folder, and why."""
 
 
 def run(
@@ -250,7 +236,7 @@ def _learned(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watch
     learning = Learning(study, prepared, watcher)
     results = learning.run(folder / CHECKPOINTS)
     watcher.doing("writing the bundles")
-    _write_bundles(folder, learning, results.members)
+    write_bundles(folder, learning, results.members)
     return results
 
 
@@ -264,129 +250,6 @@ def _learn_beside(beside: Baselining, folder: RunFolder) -> None:
         registry.write_trees(place, described, one.text)
     folder.write_table("baseline_calibration_predictions.parquet", found.calibration_predictions)
     folder.write_table("baseline_predictions.parquet", found.predictions)
-
-
-def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
-    """Judge a run's measures, by another profile if one is named; write verdict and report."""
-    folder = RunFolder.open(path)
-    for name in ("metrics.json", "diagnostics.json", "backtest.json"):
-        if not folder.has(name):
-            raise RunError(f"{path}: {name} is missing; continue with `walkforge resume {path}`")
-    kind = folder.read_json("run.json").get("kind")
-    verdict = gates.judge(
-        metrics=folder.read_json("metrics.json"),
-        diagnostics=folder.read_json("diagnostics.json"),
-        backtest=folder.read_json("backtest.json"),
-        data_info=folder.read_json("data_info.json"),
-        profile=profile or load(folder / "study.yaml").judge.profile,
-        without=_NOT_ASKED.get(kind, {}),
-    )
-    folder.write_json("verdict.json", verdict)
-    report.write_report(folder.path)
-    return verdict
-
-
-def measure_and_backtest(
-    study: Study,
-    folder: RunFolder,
-    bars: Mapping[str, Bars],
-    instruments: Mapping[str, Instrument],
-    watcher: Watcher,
-) -> None:
-    """Write measures, diagnostics and the backtest of the predictions in `folder`."""
-    give_back_freed()
-    predictions = folder.read_table("predictions.parquet")
-    if not folder.has("metrics.json", "diagnostics.json"):
-        watcher.stage("measures")
-        _measure(study, folder, predictions)
-    if not folder.has("backtest.json", "trades.parquet", "equity.parquet"):
-        watcher.stage("backtest")
-        result = backtest_predictions(study, bars, instruments, predictions)
-        folder.write_table("trades.parquet", result.trades)
-        folder.write_table("equity.parquet", backtest.thin_equity(result.equity))
-        folder.write_json("backtest.json", result.summary)
-
-
-def backtest_predictions(
-    study: Study,
-    bars: Mapping[str, Bars],
-    instruments: Mapping[str, Instrument],
-    predictions: pl.DataFrame,
-) -> backtest.BacktestResult:
-    """Return what the predictions' intentions would have made on `bars`."""
-    classes = evaluation.classes_of(predictions)
-    edge = study.judge.min_edge
-    intentions = backtest.intentions_from_predictions(
-        by_series(predictions), classes=classes, min_edge=edge
-    )
-    # Symbols and folds are parts of one strategy; seeds and settings are what one picks among.
-    n_trials = study.judge.n_trials * predictions["seed"].n_unique()
-    return backtest.run(
-        bars,
-        intentions,
-        study.backtest,
-        n_trials=n_trials,
-        instruments=instruments,
-        own_windows=study.folds.calendar == "own",
-        rule=backtest.edge_rule(edge),
-    )
-
-
-def _measure(study: Study, folder: RunFolder, predictions: pl.DataFrame) -> None:
-    classes = evaluation.classes_of(predictions)
-    metrics = evaluation.metrics(
-        predictions,
-        folder.read_table("baseline_predictions.parquet"),
-        classes=classes,
-        n_resamples=study.judge.n_resamples,
-    )
-    if folder.has("forecasts.parquet"):
-        metrics["forecast"] = evaluation.forecast_metrics(
-            folder.read_table("forecasts.parquet"),
-            folder.read_table("baseline_forecasts.parquet"),
-            n_resamples=study.judge.n_resamples,
-        )
-    if folder.has("tokens.parquet"):
-        metrics["tokens"] = measure_tokens(
-            folder.read_table("tokens.parquet"), n_resamples=study.judge.n_resamples
-        )
-    train = folder.read_json("run.json").get("train", {})
-    diagnostics = evaluation.diagnostics(
-        predictions,
-        classes=classes,
-        train_log_loss=train.get("log_loss"),
-        train_accuracy=train.get("accuracy"),
-    )
-    folder.write_json("metrics.json", metrics)
-    folder.write_json("diagnostics.json", diagnostics)
-
-
-def _write_bundles(folder: RunFolder, learning: Learning, learned: list[Learned]) -> None:
-    """Write a bundle per member, and of several seeds one of all of them together."""
-    for one in learned:
-        described = describe(learning.study, learning.prepared, one)
-        registry.write_bundle(_place(folder, one), described, one.trained.state)
-    n_seeds = len(learning.study.seeds)
-    if n_seeds == 1:
-        return
-    for first in range(0, len(learned), n_seeds):
-        seeds = learned[first : first + n_seeds]
-        described = describe_ensemble(
-            learning.study.name,
-            [describe(learning.study, learning.prepared, one) for one in seeds],
-        )
-        part = seeds[0].part
-        registry.write_ensemble(
-            folder.bundle(part.series, part.fold.index, "ensemble"),
-            described,
-            [_place(folder, one) for one in seeds],
-            [1 / n_seeds] * n_seeds,
-        )
-
-
-def _place(folder: RunFolder, one: Learned) -> Path:
-    member = one.trained.member
-    return folder.bundle(member.symbol, member.fold, f"seed{member.seed}")
 
 
 def _threads() -> int:
