@@ -7,6 +7,7 @@ import pytest
 
 from command import call
 from evaluation.forecast_tables import baseline_of, walk
+from token_runs import add_tokens
 from walkforge.base import json_text
 from walkforge.evaluation import forecast_metrics
 
@@ -53,6 +54,22 @@ def test_runs_that_forecast_are_compared_by_their_prices_too(here):
     assert "B (wide) has a higher CRPS than A (base)" in out
     assert next(line for line in lines if line.startswith("common forecasts")).split()[2] == "4,800"
     assert len([line for line in lines if line.startswith("CRPS")]) == 2, "tested, and measured"
+
+
+def test_models_of_tokens_are_told_side_by_side_in_80_columns(here):
+    for name, digest in (("base", "aa"), ("wide", "bb")):
+        add_tokens(here / "runs" / name, digest=digest)
+    status, out, _ = call("compare", "runs/base", "runs/wide")
+    assert status == 0
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "they have other tokenizers" in " ".join(out.split())
+    assert next(line for line in lines if line.startswith("tokenizer  ")).split()[1:] == [
+        "vq,", "64", "vq,", "64"
+    ]  # fmt: skip
+    assert next(line for line in lines if line.startswith("saved on it, nats")).count("+0.1") == 2
+    assert next(line for line in lines if line.startswith("common tokens")).split()[2] == "0"
+    assert 'id="plot-token-gains"' in (here / "comparison.html").read_text()
 
 
 def test_json_is_the_data_alone_and_leaves_no_page_unless_asked(here):

@@ -8,10 +8,17 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from walkforge.cli import _console
+from walkforge.cli import _console, _progress_words
 from walkforge.cli._console import LiveWatcher, PlainWatcher, make_watcher
 from walkforge.cli._live_bar import LiveBar
-from walkforge.cli._progress_words import Pace, duration, epoch_parts, fitted, gpu_parts
+from walkforge.cli._progress_words import (
+    Pace,
+    duration,
+    epoch_lines,
+    epoch_parts,
+    fitted,
+    gpu_parts,
+)
 
 CPU = {
     "epoch": 2,
@@ -30,6 +37,24 @@ GPU = CPU | {
     "gpu_utilisation_frac": 0.93,
     "gpu_temperature_c": 64.0,
 }
+TOKENS = {
+    "epoch": 2,
+    "epochs": 20,
+    "members": [
+        {"name": "market fold 0", "seed": 0, "train_loss": 6.68021, "validation_loss": 6.59372,
+         "best": True}
+    ],
+    "seconds": 30.0,
+    "rows_per_s": 3_924.0,
+    "accuracy": 0.0064286,
+    "constant_accuracy": 0.0015789,
+    "learning_rate": 0.00033353,
+    "tokens_per_s": 4_078.99,
+    "mfu_frac": None,
+    "roof_frac": 0.6114,
+    "memory_bytes": 2.6 * 2**30,
+}  # fmt: skip
+TOKENS_GPU = GPU | TOKENS | {"tokens_per_s": 3_100_000.0, "mfu_frac": 0.331, "roof_frac": 0.42}
 
 
 class _Stream(io.StringIO):
@@ -83,7 +108,7 @@ def test_plain_lines_hold_every_number_and_no_control_character(capsys):
         "   epoch 100/100, at most 0:00 left, 4 members, validation loss 1.1000 lowest, 1.2000 "
         "median, 1,234,567 rows/s, 3.5 GiB, GPU 93 % busy, GPU memory 12.3 of 80.0 GiB, 64 °C\n"
     ) in text
-    assert "   2/2 lightgbm, BTC fold 1\n" in text
+    assert "   2/2 lightgbm, BTC fold 1, 0:00 left\n" in text
 
 
 def test_many_short_epochs_give_few_plain_lines(capsys):
@@ -94,15 +119,57 @@ def test_many_short_epochs_give_few_plain_lines(capsys):
 
 
 def test_a_long_epoch_is_mentioned_in_between(capsys, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(_console, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    now = _clock(monkeypatch)
     watcher = PlainWatcher()
     for step in range(1, 61):
         now[0] += 1
         watcher.step(7, step, 60)
     assert capsys.readouterr().err.splitlines() == [
-        f"   epoch 7, step {step}/60" for step in (15, 30, 45, 60)
+        f"   epoch 7, step {step}/60, {left} left in it"
+        for step, left in ((15, "0:45"), (30, "0:30"), (45, "0:15"), (60, "0:00"))
     ]
+
+
+def _clock(monkeypatch):
+    """Return a list with the time that the words know, s."""
+    now = [0.0]
+    for module in (_console, _progress_words):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_what_is_left_of_an_epoch_is_known_from_its_second_step_on(monkeypatch):
+    now, pace = _clock(monkeypatch), Pace()
+    for _ in range(2):  # as slow as it may have been, an epoch says nothing of the next one
+        now[0] += 100
+        pace.note_step(1, 10)
+        assert pace.steps_left_s is None
+        now[0] += 3
+        pace.note_step(4, 10)
+        assert pace.steps_left_s == pytest.approx(6.0)
+
+
+def test_pieces_of_work_say_what_is_left_and_no_more_of_the_training_before(monkeypatch):
+    now = _clock(monkeypatch)
+    monkeypatch.setattr(LiveWatcher, "_draw", lambda self: "")
+    watcher = LiveWatcher()
+    watcher.stage("training")
+    watcher.epoch(TOKENS)
+    for done in range(3):
+        watcher.item(done, 10, f"paths of S{done}")
+        assert watcher._bar.report is None
+        now[0] += 30
+    [line] = _lines(watcher._bar, 80)
+    assert "epoch" not in line
+    assert "6:00 left, paths of S2" in line
+
+
+def test_before_its_first_report_the_bar_says_what_is_left_of_the_epoch(monkeypatch):
+    now, bar = _clock(monkeypatch), LiveBar("training", done=2, total=10, epoch=1)
+    for step in (1, 2):
+        now[0] += 60
+        bar.pace.note_step(step, 10)
+    assert "epoch 1, 8:00 left in it" in _lines(bar, 80)[0]
 
 
 def _lines(bar, width):
@@ -112,14 +179,18 @@ def _lines(bar, width):
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
-@pytest.mark.parametrize("report", [None, CPU, GPU], ids=["none", "cpu", "gpu"])
-def test_no_line_of_the_bar_is_wider_than_the_terminal(width, report):
+@pytest.mark.parametrize(
+    ("report", "below"),
+    [(None, 0), (CPU, 1), (GPU, 2), (TOKENS, 2), (TOKENS_GPU, 3)],
+    ids=["none", "cpu", "gpu", "tokens", "tokens-gpu"],
+)
+def test_no_line_of_the_bar_is_wider_than_the_terminal(width, report, below):
     bar = LiveBar("features, labels and folds", doing="drawing the order of rows", epoch=3)
     bar.done, bar.total, bar.report = 3, 10, report
     if report is not None:
         bar.pace.note(report)
     lines = _lines(bar, width)
-    assert len(lines) == 1 + (report is not None) + (report is GPU)
+    assert len(lines) == 1 + below
     assert max(map(len, lines)) < width + (width < 60)
 
 
@@ -132,6 +203,52 @@ def test_at_eighty_columns_the_most_important_numbers_stand_below_the_bar():
         "  4 members, validation loss 1.1000 lowest, 1.2000 median, 1,234,567 rows/s"
     )
     assert gpu == "  GPU 93 % busy, GPU memory 12.3 of 80.0 GiB, 64 °C"
+
+
+def test_a_model_of_tokens_says_loss_accuracy_speed_and_the_share_of_its_device():
+    learned, speed, gpu = epoch_lines(TOKENS_GPU)
+    assert learned == [
+        "loss 6.6802", "validation 6.5937, its best", "accuracy 0.64 % (constant 0.16 %)"
+    ]  # fmt: skip
+    assert speed == [
+        "3,100,000 tokens/s", "33 % MFU", "42 % of roof", "2.6 GiB", "learning rate 3.3e-04"
+    ]  # fmt: skip
+    assert gpu == gpu_parts(GPU)
+
+
+def test_a_cpu_whose_peak_nobody_knows_has_a_roof_and_no_mfu():
+    _, speed = epoch_lines(TOKENS)
+    assert speed[:2] == ["4,079 tokens/s", "61 % of roof"]
+
+
+def test_more_than_the_roof_says_that_the_roof_was_measured_too_low():
+    assert epoch_lines(TOKENS | {"roof_frac": 6.28})[1][1] == "roof measured too low"
+
+
+def test_a_model_of_tokens_that_diverged_says_so():
+    [member] = TOKENS["members"]
+    gone = member | {"train_loss": float("nan"), "validation_loss": None, "best": False}
+    assert epoch_lines(TOKENS | {"members": [gone]})[0][:2] == [
+        "loss not finite", "validation not finite"
+    ]  # fmt: skip
+
+
+def test_in_80_columns_all_that_a_model_of_tokens_learned_is_read():
+    bar = LiveBar("training", done=3, total=10, epoch=3, report=TOKENS_GPU)
+    bar.pace.note(TOKENS_GPU)
+    _, learned, speed, _ = _lines(bar, 80)
+    assert learned.endswith("accuracy 0.64 % (constant 0.16 %)")
+    assert speed.endswith("learning rate 3.3e-04")
+    assert _lines(bar, 50)[2] == "  3,100,000 tokens/s, 33 % MFU, 42 % of roof"
+
+
+def test_the_line_of_an_epoch_of_tokens_holds_all_of_it(capsys):
+    PlainWatcher().epoch(TOKENS_GPU | {"epoch": 20})
+    assert capsys.readouterr().err == (
+        "   epoch 20/20, at most 0:00 left, loss 6.6802, validation 6.5937, its best, accuracy "
+        "0.64 % (constant 0.16 %), 3,100,000 tokens/s, 33 % MFU, 42 % of roof, 2.6 GiB, "
+        "learning rate 3.3e-04, GPU 93 % busy, GPU memory 12.3 of 80.0 GiB, 64 °C\n"
+    )
 
 
 def test_the_live_watcher_keeps_finished_stages_and_takes_brackets_as_they_are(monkeypatch):

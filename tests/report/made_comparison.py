@@ -57,6 +57,7 @@ def _run(place: int, name: str) -> dict[str, Any]:
         "measures": scores,
         "baseline": {"name": "lightgbm", "measures": scores},
         "forecast": None,
+        "tokens": None,
         "trading": {
             "pnl": -12.5 + 20 * place, "roi_frac": -0.001, "sharpe": measure(0.4, 1.2, 300),
             "sharpe_annual": 0.4, "deflated_sharpe": 0.31, "max_drawdown_frac": 0.02,
@@ -74,7 +75,8 @@ def _cost(place: int) -> dict[str, Any]:
         "seconds": 734.2, "stage_seconds": newer, "peak_memory_bytes": 3 * 2**30 if place else None,
         "device": "cpu", "precision": "float32", "threads": 2 if place else None, "n_members": 24,
         "n_parameters": 7043, "walkforge": "0.1.0", "torch": "2.13.0", "python": "3.11.7",
-        "epochs": 20, "training_seconds": 60.0, "rows_per_s": 412_000.0, "gpu_memory_bytes": None,
+        "epochs": 20, "training_seconds": 60.0, "rows_per_s": 412_000.0,
+        "tokens_per_s": None, "gpu_memory_bytes": None,
     }  # fmt: skip
 
 
@@ -115,6 +117,7 @@ def _test(place: int, comparable: bool) -> dict[str, Any]:
         "names": ["A", "B"],
         "predictions": counts | losses,
         "forecasts": None,
+        "tokens": None,
         "daily_pnl": {"n_common_days": 5, "comparable": False, "reason": "5 common days"},
         "sentences": [],
     }

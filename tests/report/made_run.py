@@ -55,7 +55,7 @@ def make_run(
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     name = folder.name
-    write_text(folder / "study.yaml", _STUDY.format(name=name, symbols=", ".join(symbols)))
+    write_text(folder / "study.yaml", _STUDY.format(name=name, symbols=", ".join(symbols[:3])))
     write_json(folder / "run.json", _run(name, symbols, n_folds))
     write_json(folder / "data_info.json", _data_info(symbols, n_bars))
     write_json(folder / "folds.json", _folds(symbols, n_folds))

@@ -9,6 +9,7 @@ import pytest
 
 from report.made_comparison import make_comparison
 from report.made_run import make_run
+from report.made_tokens import make_token_run
 from walkforge.report import write_comparison, write_report
 
 pytestmark = pytest.mark.browser
@@ -89,6 +90,21 @@ def test_every_picture_is_drawn_and_nothing_complains_or_overflows(
     assert visit.complaints == []
     # The icon is an empty one that stands in the page itself; it is asked of nobody.
     assert [url for url in visit.requests if not url.startswith("data:")] == [report.as_uri()]
+
+
+@pytest.mark.parametrize("viewport", [_PHONE, _DESKTOP], ids=["phone", "desktop"])
+def test_a_run_of_tokens_with_hundreds_of_series_fits_the_screen(
+    browser: Any, tmp_path: Path, viewport: dict[str, int]
+) -> None:
+    report = write_report(make_token_run(tmp_path / "market", n_series=300))
+    visit = Visit(browser, report, viewport, "light")
+    drawn = {picture["name"]: picture for picture in visit.page.evaluate(_DRAWN)}
+    for name in ("plot-tokens", "plot-token-accuracy"):
+        assert drawn[name]["traces"] > 0
+        assert drawn[name]["right"] <= viewport["width"]
+    visit.page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+    assert visit.width() <= viewport["width"]
+    assert visit.complaints == []
 
 
 def test_a_hostile_name_runs_nothing_and_stays_readable(browser: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from report.made_comparison import make_comparison
+from report.made_run import measure
 from report.page_tree import Node, read_page
 from walkforge.report import write_comparison
 from walkforge.report._words import NOTHING
@@ -73,6 +74,48 @@ def test_forecasts_stand_beside_the_scores_where_runs_forecast(tmp_path: Path) -
     assert _row(tests, "Common forecasts") == ["900", NOTHING]
     assert "better than A" in _row(tests, "CRPS saved")[0]
     assert [cell[:6] for cell in _row(errors, "CRPS")] == ["50.000", "49.000", NOTHING]
+
+
+def _with_tokens(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data with tokens of the first two runs, and a test of the second."""
+    for place, run in enumerate(data["runs"][:2]):
+        run["tokens"] = {
+            "log_loss": measure(6.6 - place, 0.03, 900, "nats"), "kind": "vq", "vocabulary": 1024,
+            "perplexity": measure(735.1, 20.0, 900), "accuracy": measure(0.0064, 0.001, 900),
+            "best_constant": measure(0.0017, 0.001, 900), "tokenizers": ["ab" * 32], "n": 900,
+            "baseline": {"name": "markov_1", "log_loss": measure(6.71, 0.03, 900, "nats")},
+            "gain": measure(0.11 + place, 0.02, 900, "nats"), "gain_bits": 0.1587 + place,
+            "parameters": 4_984_064,
+        }  # fmt: skip
+        run["cost"]["tokens_per_s"] = 4079.4
+    gain = measure(1.0, 0.02, 900, "nats per token")
+    gain |= {"p_value": 0.001, "p_holm": 0.002, "says": "better"}
+    data["tests"][0]["tokens"] = {"n_common": 900, "comparable": True, "log_loss": gain}
+    return data
+
+
+def test_tokens_stand_beside_baselines_and_constant_guesses_where_runs_have_any(
+    tmp_path: Path,
+) -> None:
+    root = _page(tmp_path, _with_tokens(make_comparison(("base", "wide", "deep"))))
+    tests, tokens = _table(root, "tests"), _table(root, "tokens")
+    assert _row(tests, "Common tokens") == ["900", NOTHING]
+    assert "better than A" in _row(tests, "Loss of tokens saved")[0]
+    assert [cell[:6] for cell in _row(tokens, "Loss")] == ["6.6000", "5.6000", NOTHING]
+    assert "constant guess 0.0017" in _row(tokens, "Accuracy")[0]
+    assert _row(tokens, "Best baseline") == ["Markov 1loss 6.7100"] * 2 + [NOTHING]
+    assert _row(tokens, "The same") == ["+0.1587", "+1.1587", NOTHING]
+    assert _row(tokens, "Tokenizer")[0] == "vq, 1,024 codesababababab"
+    assert _row(tokens, "Tokens trained") == ["4,079", "4,079", NOTHING]
+    assert "levels compare only where the tokenizer is the same" in root.by_id("tokens").text
+
+
+def test_runs_of_other_tokenizers_say_why_their_losses_are_not_tested(tmp_path: Path) -> None:
+    data = _with_tokens(make_comparison())
+    data["tests"][0]["tokens"] = {"n_common": 0, "comparable": False, "reason": "other tokenizers"}
+    tests = _table(_page(tmp_path, data), "tests")
+    assert _row(tests, "Common tokens") == ["0other tokenizers"]
+    assert _row(tests, "Loss of tokens saved") == [NOTHING]
 
 
 def test_only_settings_that_differ_are_shown_and_a_missing_one_is_a_dash(root: Node) -> None:

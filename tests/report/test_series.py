@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from walkforge.report._figure import rounded, thinned
+from walkforge.report._figure import epoch_axis, rounded, thinned
 from walkforge.report._folds import fold_lines
 from walkforge.report._forest import Gain, _edges
 from walkforge.report._training import _median_line, member_histories
@@ -48,6 +48,12 @@ def test_a_members_best_epoch_is_the_last_that_was_best() -> None:
     histories = member_histories(epochs)
     assert histories["BTC/0"].best == (2, 1.05)
     assert histories["BTC/0"].validation == [1.10, 1.05, 1.07]
+
+
+def test_few_epochs_are_ticked_one_by_one_and_the_last_mark_has_room() -> None:
+    assert epoch_axis(3)["dtick"] == 1
+    assert "dtick" not in epoch_axis(60)
+    assert epoch_axis(60)["range"][1] > 60
 
 
 def test_the_median_counts_the_members_that_still_train() -> None:

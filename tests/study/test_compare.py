@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from evaluation.forecast_tables import baseline_of, walk
+from token_runs import SAVED, add_tokens
 from walkforge import evaluation, study
 from walkforge.base import RunError, UsageError, json_text
 from walkforge.study._compare_runs import letter_of, short_names
@@ -82,8 +83,8 @@ def test_the_shape_that_other_programs_read(small_run, copy):
     data = json.loads(json_text(study.compare([small_run, copy("twin")])))
     assert data.keys() == {"headline", "sentences", "runs", "settings", "tests", "notes"}
     run = data["runs"][0]
-    assert {"letter", "name", "folder", "kind", "verdict", "measures", "baseline", "trading",
-            "cost", "curves"} <= run.keys()  # fmt: skip
+    assert {"letter", "name", "folder", "kind", "verdict", "measures", "baseline", "tokens",
+            "trading", "cost", "curves"} <= run.keys()  # fmt: skip
     assert [run["letter"] for run in data["runs"]] == ["A", "B"]
     metrics = json.loads((small_run / "metrics.json").read_text())
     assert run["measures"]["log_loss"] == metrics["model"]["pooled"]["log_loss"]
@@ -300,3 +301,110 @@ def test_names_are_as_short_as_they_can_be_and_different(tmp_path):
     assert short_names(deep)[:2] == ["x/n/r", "y/n/r"]
     assert len(set(short_names(deep))) == 3
     assert [letter_of(k) for k in (0, 25, 26, 27)] == ["A", "Z", "AA", "AB"]
+
+
+def _tokens_of(data, run=1):
+    return _test_of(data, run)["tokens"]
+
+
+def test_a_run_without_tokens_has_none_and_is_not_tested_on_them(small_run, copy):
+    data = study.compare([small_run, add_tokens(copy("market"))], n_resamples=100)
+    assert [run["tokens"] is None for run in data["runs"]] == [True, False]
+    assert _tokens_of(data) is None
+    assert not [sentence for sentence in data["sentences"] if "token" in sentence]
+
+
+def test_tokens_stand_beside_the_best_baseline_in_nats_and_bits(small_run, copy):
+    data = study.compare([small_run, add_tokens(copy("market"), seeds=(0, 1))], n_resamples=100)
+    found = data["runs"][1]["tokens"]
+    assert found["baseline"]["name"] == "markov_1"
+    assert found["gain"]["value"] == pytest.approx(SAVED, abs=0.005)
+    assert found["gain_bits"] == pytest.approx(found["gain"]["value"] / np.log(2))
+    assert found["perplexity"]["value"] == pytest.approx(np.exp(found["log_loss"]["value"]))
+    assert found["accuracy"]["value"] > found["best_constant"]["value"]
+    assert (found["kind"], found["vocabulary"], found["parameters"]) == ("vq", 64, 714)
+    assert found["tokenizers"] == ["aa"]
+
+
+def test_models_of_one_tokenizer_are_tested_on_their_common_tokens(copy):
+    good = add_tokens(copy("good"), saved=0.13, seeds=(0, 1), first=100)
+    runs = [add_tokens(copy("base")), good, add_tokens(copy("bad"), saved=0.05)]
+    data = study.compare(runs, n_resamples=500)
+    better, worse = _tokens_of(data, 1), _tokens_of(data, 2)
+    assert (better["n_common"], worse["n_common"]) == (1000, 1200), "seeds are averaged"
+    assert better["share_of_reference"] == pytest.approx(1000 / 1200)
+    assert better["log_loss"]["value"] == pytest.approx(0.03, abs=0.005)
+    assert (better["log_loss"]["says"], worse["log_loss"]["says"]) == ("better", "worse")
+    assert better["log_loss"]["p_holm"] >= better["log_loss"]["p_value"]
+    assert better["accuracy"]["says"] == "unclear"
+    said = "B (good) has a lower loss of tokens than A (base) on 1,000 common tokens: by 0.0"
+    assert any(sentence.startswith(said) for sentence in data["sentences"])
+    back = _tokens_of(study.compare(runs[1::-1], n_resamples=500))
+    assert back["log_loss"]["value"] == pytest.approx(-better["log_loss"]["value"])
+
+
+def test_the_same_losses_are_told_alike(copy):
+    data = study.compare([add_tokens(copy("base")), add_tokens(copy("twin"))], n_resamples=100)
+    assert _tokens_of(data)["identical"]
+    assert (
+        "B (twin) and A (base) foretell alike: no loss differs on 1,200 common tokens."
+        in (data["sentences"])
+    )
+
+
+def test_losses_of_other_tokenizers_are_not_compared_but_what_each_saves_is_told(copy):
+    other = add_tokens(copy("bins"), digest="bb", saved=0.3, kind="bins", vocabulary=32)
+    data = study.compare([add_tokens(copy("base")), other], n_resamples=100)
+    found = _tokens_of(data)
+    assert not found["comparable"]
+    assert "log_loss" not in found
+    reason = "The token losses of B (bins) and A (base) cannot be compared: they have other token"
+    assert any(sentence.startswith(reason) for sentence in data["sentences"])
+    own = data["sentences"][-1]
+    assert own.startswith("Each beside its own best baseline: A (base) saves 0.1")
+    assert "B (bins) saves 0.3" in own
+
+
+def test_one_tokenizer_at_other_times_leaves_nothing_to_compare(copy):
+    later = add_tokens(copy("later"), first=5000)
+    found = _tokens_of(study.compare([add_tokens(copy("base")), later], n_resamples=100))
+    assert not found["comparable"]
+    assert found["n_common"] == 0
+    assert found["reason"].startswith("no token is common to both")
+
+
+def test_losses_that_are_not_finite_are_left_out_and_counted_out(copy):
+    odd = add_tokens(copy("odd"), saved=0.2)
+    path = odd / "tokens.parquet"
+    table = pl.read_parquet(path).with_row_index()
+    lost = pl.when(pl.col("index") < 40).then(float("nan")).otherwise(pl.col("loss"))
+    table.with_columns(loss=lost).drop("index").write_parquet(path)
+    found = _tokens_of(study.compare([add_tokens(copy("base")), odd], n_resamples=100))
+    assert (found["n_common"], found["n"]) == (1200, 1160)
+    assert found["log_loss"]["value"] == pytest.approx(0.1, abs=0.01)
+
+
+def test_seeds_with_tokenizers_of_their_own_meet_only_their_like(copy):
+    mixed = add_tokens(copy("mixed"), seeds=(0, 1))
+    path = mixed / "models" / "market_fold0_seed1" / "config.json"
+    path.write_text(path.read_text().replace('"aa"', '"bb"'))
+    data = study.compare([add_tokens(copy("base")), mixed], n_resamples=100)
+    assert data["runs"][1]["tokens"]["tokenizers"] == ["aa", "bb"]
+    found = _tokens_of(data)
+    assert found["n_common"] == 1200
+    assert found["share_of_other"] == 0.5
+
+
+def test_trainings_one_after_the_other_are_epochs_of_their_own(copy):
+    run = add_tokens(copy("market"))
+    reports = [
+        {"epoch": 2 * seed + epoch, "member_epoch": epoch, "tokens_per_s": 1000.0 * epoch,
+         "members": [{"validation_loss": 3.0 - epoch - 0.5 * seed}], "rows_per_s": 1.0}
+        for seed in (0, 1)
+        for epoch in (1, 2)
+    ]  # fmt: skip
+    log = "".join(f"{json_text(report)}\n" for report in reports)
+    (run / "training_log.jsonl").write_text(log)
+    found = study.compare([copy("base"), run], n_resamples=100)["runs"][1]
+    assert found["curves"]["training"] == {"epoch": [1, 2], "median_validation_loss": [1.75, 0.75]}
+    assert (found["cost"]["epochs"], found["cost"]["tokens_per_s"]) == (2, 1500.0)

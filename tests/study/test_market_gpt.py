@@ -10,10 +10,12 @@ import pytest
 from drawn import random_bars
 from study.token_studies import UNIVERSE, token_study, two_symbols, universe_file
 from walkforge import study, training
-from walkforge.base import FoldError, RunError, StudyError, TrainingError
+from walkforge.base import FoldError, StudyError, TrainingError
 from walkforge.features import read_tokenizer
 from walkforge.folds import SLICES
 from walkforge.market import BarStore
+from walkforge.models import MarketGpt
+from walkforge.study._bars import categories_of, missing_assets
 from walkforge.study._gpt_learn import GptLearning
 from walkforge.study._gpt_paths import Paths
 from walkforge.study._prepare import prepare
@@ -25,8 +27,9 @@ FILES = [
     "tokenizer.json",
     "tokenizer.safetensors",
     "asset_info.json",
-    "calibration.json",
     "best_model.safetensors",
+    "bundle.json",
+    "manifest.json",
     "training_log.json",
     "test_results.json",
 ]
@@ -127,6 +130,18 @@ def test_a_universe_is_read_from_one_venue_or_from_the_folder_of_all(above, tmp_
     assert any("3 assets" in text and "ZZZ, BBB, GONE" in text for text in noted)
 
 
+def test_all_venues_of_a_folder_are_one_market(tmp_path):
+    store = BarStore(tmp_path / "bars")
+    store.write(random_bars(60, symbol="AAA"))
+    store.write(dataclasses.replace(random_bars(50, symbol="BBB"), venue="another"))
+    plan = token_study("data.universe=all", f"data.bars={tmp_path / 'bars'}")
+    bars = study.read_bars(plan)
+    assert missing_assets(plan.data, bars) == []
+    assert categories_of(plan.data, bars) == {"AAA": "drawn", "BBB": "another"}
+    one = token_study("data.universe=all", f"data.bars={tmp_path / 'bars'}", "data.symbols=[BBB]")
+    assert list(study.read_bars(one)) == ["BBB"]
+
+
 def test_decisions_are_thinned_for_all_alike():
     every, half = (
         prepare(two_symbols(), token_study(f"sampling.every_bars={n}")).parts for n in (1, 2)
@@ -225,9 +240,9 @@ def test_nothing_is_calibrated_on_bars_after_calibration(tmp_path):
 def test_paths_know_nothing_of_the_bars_after_their_decision(tmp_path):
     plan, bars = token_study("folds.count=1"), two_symbols()
     prepared = prepare(bars, plan)
-    member = GptLearning(plan, prepared, Silent())
-    market = token_market(plan, prepared, prepared.parts[0].fold)
-    model, _ = member._trained(market, 0, tmp_path, Silent())
+    member = _member(bars, plan, tmp_path)
+    model = MarketGpt(member.shape).eval()
+    model.load_state_dict(member.trained.state)
     part = prepared.parts[0]
     row = int(part.rows.test[40])
     dirty_bars = {
@@ -236,7 +251,7 @@ def test_paths_know_nothing_of_the_bars_after_their_decision(tmp_path):
     dirty = prepare(dirty_bars, plan)
     both = [
         Paths(plan, token_market(plan, world, part.fold), model).forecast(
-            "AAA", world.series["AAA"], np.array([row]), seed=0, piece="test"
+            "AAA", world.series["AAA"], np.array([row]), seed=0
         )
         for world in (prepared, dirty)
     ]
@@ -279,14 +294,15 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(cut, run, tmp_path, 
 
     monkeypatch.setattr(Paths, "forecast", counted)
     study.resume(place)
-    assert (0, 0) not in drawn, "what was drawn before is not drawn again"
-    assert {(0, 1), (1, 0), (1, 1)} == set(drawn)
+    # All are trained before any draws; what was drawn before the cut is not drawn again.
+    before = set() if cut.paths is None else {(0, 0)}
+    assert set(drawn) == {(0, 0), (0, 1), (1, 0), (1, 1)} - before
     for name in ("predictions", "forecasts", "tokens", "baseline_predictions"):
         file = f"{name}.parquet"
         assert pl.read_parquet(place / file).equals(pl.read_parquet(run / file)), name
     cut_log, whole_log = ([one["members"] for one in _log(folder)] for folder in (place, run))
     assert cut_log == whole_log
-    for folder in (run / "models").glob("market_*"):
+    for folder in (run / "models").glob("market_*_seed*"):
         weights = "best_model.safetensors"
         assert (place / "models" / folder.name / weights).read_bytes() == (
             folder / weights
@@ -335,12 +351,10 @@ def test_what_cannot_be_is_refused_in_one_line(override, message):
     assert "\n" not in str(found.value)
 
 
-def test_what_it_cannot_take_part_in_yet_is_refused_before_anything_is_done(run, tmp_path):
+def test_a_search_is_refused_before_anything_is_done(tmp_path):
     with pytest.raises(StudyError, match="cannot share a pack"):
         study.tune(token_study(), tmp_path / "tuned", bars=two_symbols())
     assert not (tmp_path / "tuned").exists()
-    with pytest.raises(RunError, match="no bundle that an ensemble could hold"):
-        study.ensemble([run, tmp_path], out=tmp_path / "joined", bars=two_symbols())
 
 
 def test_other_models_know_nothing_of_tokens():

@@ -45,6 +45,9 @@ def print_comparison(data: dict[str, Any]) -> None:
     _table(console, "Measures (in brackets the strongest baseline)", heads, _measures(data))
     if any(run["forecast"] for run in runs):
         _table(console, "Forecasts", heads, _forecasts(data))
+    if any(run["tokens"] for run in runs):
+        _table(console, "Tokens (each on its own; levels of other vocabularies do not compare)",
+               heads, _tokens(runs))  # fmt: skip
     _table(console, "Backtest and verdict", heads, _backtests(data))
     _table(console, "Time and memory", heads, _costs(runs))
 
@@ -106,6 +109,7 @@ def _tests(tests: Sequence[dict[str, Any]]) -> list[Row]:
         ("log loss saved, nats", [_gain(one.get("log_loss"), "{:+.4f}") for one in found]),
         ("accuracy gained", [_gain(one.get("accuracy"), "{:+.4f}") for one in found]),
         *_forecast_tests([test["forecasts"] or {} for test in tests]),
+        *_token_tests([test["tokens"] or {} for test in tests]),
         ("common days", [f"{one.get('n_common_days', _NOTHING):,}" for one in money]),
         ("daily profit gained", [_gain(one, "{:+,.2f}") for one in money]),
     ]
@@ -122,6 +126,17 @@ def _forecast_tests(found: Sequence[dict[str, Any]]) -> list[Row]:
             "absolute error saved, bps",
             [_gain(one.get("absolute_error"), "{:+.3f}") for one in found],
         ),
+    ]
+
+
+def _token_tests(found: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return what the tests of tokens say; nothing where no two runs foretell any."""
+    if not any(found):
+        return []
+    return [
+        ("common tokens", [_number(one.get("n_common"), "{:,}") for one in found]),
+        ("token loss saved, nats", [_gain(one.get("log_loss"), "{:+.4f}") for one in found]),
+        ("token accuracy gained", [_gain(one.get("accuracy"), "{:+.4f}") for one in found]),
     ]
 
 
@@ -170,6 +185,47 @@ def _forecasts(data: dict[str, Any]) -> list[Row]:
         (name, [_measure(block.get(key), form) for block in blocks])
         for key, (name, form) in _FORECAST.items()
     ]
+
+
+def _tokens(runs: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return what each run's model of tokens reached, beside its own best baseline."""
+    blocks = [run["tokens"] or {} for run in runs]
+    rivals = [block.get("baseline") or {} for block in blocks]
+    constants = [_value(block.get("best_constant")) for block in blocks]
+    return [
+        ("tokenizer", [_tokenizer(block) for block in blocks]),
+        ("parameters", [_number(block.get("parameters"), "{:,}") for block in blocks]),
+        ("loss, nats a token", [_measure(block.get("log_loss"), "{:.4f}") for block in blocks]),
+        ("perplexity", [_measure(block.get("perplexity"), "{:,.1f}") for block in blocks]),
+        (
+            "accuracy (best constant guess)",
+            [
+                _measure(block.get("accuracy"), "{:.4f}", constant)
+                for block, constant in zip(blocks, constants, strict=True)
+            ],
+        ),
+        ("best baseline", [rival.get("name", _NOTHING) for rival in rivals]),
+        ("its loss", [_number(_value(rival.get("log_loss")), "{:.4f}") for rival in rivals]),
+        ("saved on it, nats", [_measure(block.get("gain"), "{:+.4f}") for block in blocks]),
+        ("the same in bits", [_number(block.get("gain_bits"), "{:+.4f}") for block in blocks]),
+        (
+            "tokens trained a second, median",
+            [_number(run["cost"]["tokens_per_s"], "{:,.0f}") for run in runs],
+        ),
+    ]
+
+
+def _tokenizer(block: dict[str, Any]) -> str:
+    """Return kind, codes and the beginning of the digest; of several how many there are."""
+    if not block.get("vocabulary"):
+        return _NOTHING
+    digests = block["tokenizers"]
+    told = digests[0][:10] if len(digests) == 1 else f"{len(digests)} of them"
+    return f"{block['kind']}, {block['vocabulary']:,}\n{told}"
+
+
+def _value(entry: dict[str, Any] | None) -> float | None:
+    return (entry or {}).get("value")
 
 
 def _backtests(data: dict[str, Any]) -> list[Row]:

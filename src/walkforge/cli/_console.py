@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from walkforge.study import Silent
 
 from ._live_bar import LiveBar
-from ._progress_words import Pace, duration, epoch_parts, gpu_parts
+from ._progress_words import Pace, duration, epoch_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,20 +56,25 @@ class PlainWatcher(Silent):
 
     def item(self, done: int, total: int, what: str) -> None:
         """Print the piece of work, now and then."""
-        self._now_and_then(f"   {done + 1}/{total} {what}", last=done + 1 == total)
+        self._pace.note_step(done, total)
+        left_s = self._pace.steps_left_s
+        left = "" if left_s is None else f", {duration(left_s)} left"
+        self._now_and_then(f"   {done + 1}/{total} {what}{left}", last=done + 1 == total)
 
     def step(self, epoch: int, step: int, n_steps: int) -> None:
         """Print where a long epoch is."""
+        self._pace.note_step(step, n_steps)
         if time.monotonic() - self._last_s >= _PATIENCE_S:
-            self._now_and_then(f"   epoch {epoch}, step {step}/{n_steps}")
+            left_s = self._pace.steps_left_s
+            left = "" if left_s is None else f", {duration(left_s)} left in it"
+            self._now_and_then(f"   epoch {epoch}, step {step}/{n_steps}{left}")
 
     def epoch(self, report: dict[str, Any]) -> None:
         """Print the epoch, now and then."""
         self._pace.note(report)
         left = f"at most {duration(self._pace.left_s)} left"
-        line = ", ".join(
-            [f"epoch {self._pace.words}", left, *epoch_parts(report), *gpu_parts(report)]
-        )
+        numbers = [part for parts in epoch_lines(report) for part in parts]
+        line = ", ".join([f"epoch {self._pace.words}", left, *numbers])
         self._now_and_then(f"   {line}", last=report["epoch"] == report["epochs"])
 
     def _now_and_then(self, line: str, *, last: bool = False) -> None:
@@ -122,14 +127,17 @@ class LiveWatcher:
         self._bar.doing = what
 
     def item(self, done: int, total: int, what: str) -> None:
-        """Move the bar to `done` of `total`."""
+        """Move the bar to `done` of `total`; what was trained before is told no more."""
         bar = self._bar
         bar.done, bar.total, bar.doing = done, total, what
+        bar.epoch, bar.report = 0, None
+        bar.pace.note_step(done, total)
 
     def step(self, epoch: int, step: int, n_steps: int) -> None:
         """Move the bar, which goes once from left to right in every epoch."""
         bar = self._bar
         bar.epoch, bar.done, bar.total, bar.doing = epoch, step, n_steps, ""
+        bar.pace.note_step(step, n_steps)
 
     def epoch(self, report: dict[str, Any]) -> None:
         """Show the numbers of an epoch below the bar."""

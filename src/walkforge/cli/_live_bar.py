@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ._progress_words import Pace, duration, epoch_parts, fitted, gpu_parts
+from ._progress_words import Pace, duration, epoch_lines, fitted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,20 +51,18 @@ class LiveBar:
             Text(elapsed, style="dim", no_wrap=True),
             Text(fitted(self._words(), width - taken - 1), no_wrap=True),
         )
-        below = [fitted(parts, width - len(_MARGIN) - 1) for parts in self._numbers()]
+        lines = [] if self.report is None else epoch_lines(self.report)
+        below = [fitted(parts, width - len(_MARGIN) - 1) for parts in lines]
         return Group(grid, *(Text(_MARGIN + line, no_wrap=True) for line in below))
 
     def _words(self) -> list[str]:
         """Return what stands beside the bar, the most important first."""
         words = [f"epoch {self.pace.words_of(self.epoch)}"] if self.epoch else []
+        left_s = self.pace.steps_left_s
         if self.report is not None:
             words.append(f"at most {duration(self.pace.left_s)} left")
+        elif left_s is not None:
+            words.append(f"{duration(left_s)} left{' in it' if self.epoch else ''}")
         if self.doing:
             words.append(self.doing)
         return words
-
-    def _numbers(self) -> list[list[str]]:
-        """Return the epoch's numbers, and the GPU's where there is one."""
-        if self.report is None:
-            return []
-        return [parts for parts in (epoch_parts(self.report), gpu_parts(self.report)) if parts]

@@ -26,6 +26,7 @@ def what_was_run(run: Run) -> Html:
                 ("Ensemble", _joined(run)),
                 ("Labels", "" if _elsewhere(run) else _labels(run)),
                 ("Networks", _networks(run)),
+                ("Went on from", _base(run)),
                 ("Device", _chosen(at(info, "device"), at(info, "device_reason"))),
                 ("Precision", _chosen(at(info, "precision"), at(info, "precision_reason"))),
                 ("Started", f"{moment(started)} UTC" if started is not None else ""),
@@ -93,15 +94,40 @@ def _networks(run: Run) -> str:
     seeds = at(run.run, "seeds")
     by_symbol = symbols_of(run)
     timeframes = {str(info.get("timeframe")) for info in by_symbol.values()}
+    together = kind == "marketgpt"
+    series = count(len(by_symbol), *(("series", "series") if len(timeframes) > 1 else ("symbol",)))
     parts = [
-        count(len(by_symbol), *(("series", "series") if len(timeframes) > 1 else ("symbol",))),
+        "" if together else series,
         count(len(folds), "fold"),
         count(len(seeds), "seed") if isinstance(seeds, list) else "",
     ]
     return (
         f"{number(n_members)}{f' {kind}' if kind else ''}: {' × '.join(p for p in parts if p)}"
+        + (f", each of all {series} together{_judged(run)}" if together else "")
         + (f"; {number(weights)} weights each" if is_number(weights) else "")
     )
+
+
+def _base(run: Run) -> str:
+    """Return which run a fine-tuned one began with, and what it taught anew."""
+    tuned = at(run.study, "fine_tune")
+    if not at(tuned, "run"):
+        return ""
+    rank, categories = at(tuned, "rank"), at(tuned, "categories")
+    lora = at(tuned, "method") == "lora"
+    parts = [
+        _text(at(tuned, "run")),
+        f"factors of rank {number(rank)} (LoRA) learned" if lora else "all weights learned",
+        f"on {', '.join(map(str, categories))}" if isinstance(categories, list) else "",
+    ]
+    return ", ".join(part for part in parts if part.strip() not in ("", "on"))
+
+
+def _judged(run: Run) -> str:
+    """Return how many of the series are judged, where some only teach."""
+    names = {str(fold.get("series") or fold.get("symbol")) for fold in records(run.folds)}
+    alone = len(names) < len(symbols_of(run))
+    return f", {number(len(names))} of them judged" if names and alone else ""
 
 
 def _text(value: Any) -> str:

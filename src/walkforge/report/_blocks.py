@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._html import Child, Html, join, json_inside_script, tag
-from ._words import code, number
+from ._words import code, count, number
 
+_OPEN_ROWS = 40
+"""A table of 600 symbols would hide the page: what is more is folded."""
 _MOST_ROWS = 200
-"""A table of 600 symbols would hide the page; the file that it names has the rest."""
+"""The file that a table names has the rest."""
+_OPEN_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ def table(
 ) -> Html:
     """Return a table that scrolls inside its own box, with its origin under it.
 
+    Rows beyond the first 40 are folded below them, under the same head.
     The first cell of a row is its heading. Columns hold numbers, set right, but for those in
     `words`; `strong_column` is set apart. On a phone the rows of a `stacked` table, whose head
     must be plain words, stand one below the other as small cards.
@@ -88,16 +92,49 @@ def table(
         tag("th", cell, scope="col", class_=_kind(column, words, strong_column))
         for column, cell in enumerate(head)
     ]
-    body = [_row(row, words, strong_column=strong_column, labels=labels) for row in shown]
-    grid = tag(
-        "table",
-        tag("caption", label, class_="unseen"),
-        tag("thead", tag("tr", head_cells)),
-        tag("tbody", body),
-        class_="stacked" if stacked else None,
+
+    def box(some: Sequence[Sequence[Child]], name: str) -> Html:
+        grid = tag(
+            "table",
+            tag("caption", name, class_="unseen"),
+            tag("thead", tag("tr", head_cells)),
+            tag(
+                "tbody",
+                [_row(row, words, strong_column=strong_column, labels=labels) for row in some],
+            ),
+            class_="stacked" if stacked else None,
+        )
+        return tag("div", grid, class_="scroll", role="region", aria_label=name, tabindex="0")
+
+    more = shown[_OPEN_ROWS:]
+    return tag(
+        "div",
+        box(shown[:_OPEN_ROWS], label),
+        folded(f"{count(len(more), 'more row')}", box(more, f"{label}, the rest"))
+        if more
+        else None,
+        _cut(len(shown), len(rows)),
+        origin,
+        class_="table",
     )
-    box = tag("div", grid, class_="scroll", role="region", aria_label=label, tabindex="0")
-    return tag("div", box, _cut(len(shown), len(rows)), origin, class_="table")
+
+
+def folded(summary: str, *children: Child) -> Html:
+    """Return what a reader opens."""
+    return tag("details", tag("summary", summary), *children)
+
+
+def listing(lines: Sequence[Child]) -> Html:
+    """Return a list of lines; where there are many, the rest is folded."""
+    first, more = lines[:_OPEN_LINES], lines[_OPEN_LINES:]
+    return join(
+        _lines(first),
+        folded(count(len(more), "more line"), _lines(more)) if more else None,
+    )
+
+
+def _lines(lines: Sequence[Child]) -> Html:
+    return tag("ul", [tag("li", line) for line in lines], class_="lines")
 
 
 def picture(
@@ -202,8 +239,10 @@ __all__ = [
     "absent",
     "beside",
     "facts",
+    "folded",
     "heading",
     "join",
+    "listing",
     "picture",
     "prose",
     "source",

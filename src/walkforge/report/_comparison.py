@@ -8,7 +8,7 @@ from typing import Any
 from walkforge.base import write_text
 
 from ._blocks import Section, absent, join, prose
-from ._comparison_pictures import equity_overlay, gain_picture, loss_overlay
+from ._comparison_pictures import equity_overlay, gain_picture, loss_overlay, token_gain_picture
 from ._comparison_tables import (
     cost_table,
     forecast_table,
@@ -18,6 +18,7 @@ from ._comparison_tables import (
     settings_table,
     trading_table,
 )
+from ._comparison_tokens import token_table
 from ._frame import framed
 from ._html import Html, tag
 from ._words import count
@@ -41,6 +42,7 @@ def _page(data: dict[str, Any]) -> str:
             _tests(data),
             _settings(data),
             _measures(data),
+            *_tokens(data),
             _backtests(data),
             _training(data),
             Section("cost", "Time and memory", cost_table(data)),
@@ -98,6 +100,24 @@ def _measures(data: dict[str, Any]) -> Section:
         forecast_table(data) if any(run["forecast"] for run in data["runs"]) else None,
     )
     return Section("measures", "Measures", body)
+
+
+def _tokens(data: dict[str, Any]) -> list[Section]:
+    """Return the section of the tokens, or none where no run has any."""
+    if not any(run["tokens"] for run in data["runs"]):
+        return []
+    body = join(
+        prose(
+            "A loss belongs to its vocabulary: fewer codes, or codes that come unevenly, are "
+            "easier to foretell. So levels compare only where the tokenizer is the same, and then "
+            "the test on common tokens above says what differs. What each run saves on its own "
+            "best baseline can be set side by side, and an accuracy means something only beside "
+            "its constant guess."
+        ),
+        token_gain_picture(data),
+        token_table(data),
+    )
+    return [Section("tokens", "Tokens", body)]
 
 
 def _backtests(data: dict[str, Any]) -> Section:

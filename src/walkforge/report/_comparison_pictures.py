@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._blocks import Key, absent, picture, source
-from ._figure import date_axis, layout, note, plain, rounded, rule, x_axis, y_axis
+from ._figure import date_axis, epoch_axis, layout, note, plain, rounded, rule, y_axis
 from ._forest import forest, gain_of
 from ._html import Html
 from ._run import at
@@ -56,6 +56,38 @@ def gain_picture(data: dict[str, Any]) -> Html:
     )
 
 
+def token_gain_picture(data: dict[str, Any]) -> Html | None:
+    """Return a dot and an interval for what every run saves on its own best baseline."""
+    gains = {
+        _short_title(run): gain_of(at(run, "tokens", "gain"), parts="") for run in data["runs"]
+    }
+    known = {name: gain for name, gain in gains.items() if gain is not None}
+    if not known:
+        return None
+    roles = [gain.role for gain in known.values()]
+    return picture(
+        forest(
+            known, unit="nats per token", worse="baseline better", better="model better", part=""
+        ),
+        name="token-gains",
+        title="Loss of tokens that each run saves on its own best baseline",
+        reading=(
+            "Each dot is what a model saves per token on the best of its own unigram and Markov "
+            "models, on its own tokens, its bar the 95 % interval."
+        ),
+        keys=(
+            Key("--good", "dot", "surely better than its baseline"),
+            Key("--unsure", "ring", "cannot be told apart"),
+            Key("--bad", "dot", "surely worse"),
+        ),
+        alt=(
+            f"The interval lies above zero for {number(roles.count('--good'))} of "
+            f"{count(len(known), 'run')}, below zero for {number(roles.count('--bad'))}."
+        ),
+        origin=source("metrics.json", "tokens.improvement.*.log_loss"),
+    )
+
+
 def equity_overlay(data: dict[str, Any]) -> Html:
     """Return the equity of every run as a return on its capital."""
     lines = _lines(data, "equity", "time", "return_frac")
@@ -99,7 +131,7 @@ def loss_overlay(data: dict[str, Any]) -> Html:
                 height=340,
                 margin=_margin(lines),
                 hovermode="x unified",
-                xaxis=x_axis("epoch", showgrid=False, tickformat="d", rangemode="tozero"),
+                xaxis=epoch_axis(max(x[-1] for _, _, x, _ in lines)),
                 yaxis=y_axis("median validation loss", nticks=6),
                 annotations=_letters(lines),
             ),

@@ -55,21 +55,23 @@ def gain_table(data: dict[str, Any]) -> Html:
         ("Share of A's rows", _at_predictions(percent_cell("share_of_reference", 1))),
         ("Share of the run's own rows", _at_predictions(percent_cell("share_of_other", 1))),
         ("Left out: other label", _at_predictions(number_cell("n_labels_differ"))),
-        (_unit("Log loss saved", "nats per row"), _at_predictions(_gain("log_loss", 4))),
+        (unit_of("Log loss saved", "nats per row"), _at_predictions(_gain("log_loss", 4))),
         ("Accuracy gained", _at_predictions(_gain("accuracy", 4))),
         ("Balanced accuracy gained", _at_predictions(_gain("balanced_accuracy", 4))),
         *(_forecast_gains() if any(test["forecasts"] for test in tests) else ()),
+        *(_token_gains() if any(test["tokens"] for test in tests) else ()),
         ("Common days", lambda test: number(at(test, "daily_pnl", "n_common_days"))),
-        (_unit("Daily profit gained", "quote currency"), _gain("daily_pnl", 2)),
+        (unit_of("Daily profit gained", "quote currency"), _gain("daily_pnl", 2)),
     ]
     return table(
         label="Every run against A on common rows and days",
-        head=("", *(_head(data["runs"][test["run"]]) for test in tests)),
+        head=("", *(head_of(data["runs"][test["run"]]) for test in tests)),
         rows=[[name, *(cell(test) for test in tests)] for name, cell in rows],
         origin=sources(
             {
                 "predictions.parquet": (),
                 **({"forecasts.parquet": ()} if any(test["forecasts"] for test in tests) else {}),
+                **({"tokens.parquet": ()} if any(test["tokens"] for test in tests) else {}),
                 "trades.parquet": ("decided_at", "pnl"),
             }
         ),
@@ -81,7 +83,7 @@ def settings_table(data: dict[str, Any]) -> Html:
     runs = data["runs"]
     return table(
         label="Settings that differ",
-        head=("", *map(_head, runs)),
+        head=("", *map(head_of, runs)),
         rows=[
             [
                 code(row["key"]),
@@ -105,7 +107,7 @@ def measure_table(data: dict[str, Any]) -> Html:
         ["Strongest baseline", *(spoken(at(run, "baseline", "name") or NOTHING) for run in runs)],
         *(
             [
-                _unit(score.name, f"{score.better} is good"),
+                unit_of(score.name, f"{score.better} is good"),
                 *(
                     [
                         measure_cell(at(run, "measures", score.key)),
@@ -120,7 +122,7 @@ def measure_table(data: dict[str, Any]) -> Html:
     ]
     return table(
         label="Scores of every run, pooled over symbols, folds and seeds",
-        head=("", *map(_head, runs)),
+        head=("", *map(head_of, runs)),
         rows=rows,
         origin=source("metrics.json", "model.pooled", "baselines.*.pooled"),
     )
@@ -131,9 +133,9 @@ def forecast_table(data: dict[str, Any]) -> Html:
     runs = data["runs"]
     return table(
         label="Price forecasts of every run, pooled over series, folds, seeds and steps",
-        head=("", *map(_head, runs)),
+        head=("", *map(head_of, runs)),
         rows=[
-            [_unit(name, good), *(measure_cell(at(run, "forecast", key), digits) for run in runs)]
+            [unit_of(name, good), *(measure_cell(at(run, "forecast", key), digits) for run in runs)]
             for key, name, good, digits in _FORECAST
         ],
         origin=source("metrics.json", "forecast.model.pooled"),
@@ -150,7 +152,7 @@ def trading_table(data: dict[str, Any]) -> Html:
     ]
     return table(
         label="The backtest of every run",
-        head=("", *map(_head, runs)),
+        head=("", *map(head_of, runs)),
         rows=rows,
         origin=source("backtest.json", "pooled"),
     )
@@ -174,13 +176,14 @@ def cost_table(data: dict[str, Any]) -> Html:
     ]
     return table(
         label="Time, memory and machine of every run",
-        head=("", *map(_head, runs)),
+        head=("", *map(head_of, runs)),
         rows=rows,
         origin=sources({"run.json": (), "training_log.jsonl": ("rows_per_s", "seconds")}),
     )
 
 
-def _head(run: dict[str, Any]) -> Child:
+def head_of(run: dict[str, Any]) -> Child:
+    """Return the head of a run's column: its letter and name."""
     return [run["letter"], tag("small", run["name"], class_="name")]
 
 
@@ -212,7 +215,8 @@ def _common(found: dict[str, Any]) -> Child:
     ]
 
 
-def _unit(name: str, unit: str) -> Child:
+def unit_of(name: str, unit: str) -> Child:
+    """Return the head of a row, with what it is measured in beneath."""
     return [name, tag("small", unit)]
 
 
@@ -226,9 +230,27 @@ def _forecast_gains() -> list[tuple[Child, Cell]]:
 
     return [
         ("Common forecasts", at_forecasts(number_cell("n_common"))),
-        (_unit("CRPS saved", "bps"), at_forecasts(_gain("crps", 3))),
-        (_unit("Absolute error saved", "bps"), at_forecasts(_gain("absolute_error", 3))),
+        (unit_of("CRPS saved", "bps"), at_forecasts(_gain("crps", 3))),
+        (unit_of("Absolute error saved", "bps"), at_forecasts(_gain("absolute_error", 3))),
     ]
+
+
+def _token_gains() -> list[tuple[Child, Cell]]:
+    def at_tokens(cell: Cell) -> Cell:
+        return lambda test: cell(test["tokens"])
+
+    return [
+        ("Common tokens", at_tokens(_common_tokens)),
+        (unit_of("Loss of tokens saved", "nats per token"), at_tokens(_gain("log_loss", 4))),
+        ("Accuracy of tokens gained", at_tokens(_gain("accuracy", 4))),
+    ]
+
+
+def _common_tokens(found: Any) -> Child:
+    if found is None:
+        return NOTHING
+    reason = tag("small", found["reason"], class_="name") if not found["comparable"] else None
+    return [number(found["n_common"]), reason]
 
 
 def _gain(key: str, digits: int) -> Cell:
@@ -287,11 +309,13 @@ def _seconds(value: Any) -> Child:
     return exact(value, duration(value)) if is_number(value) else NOTHING
 
 
-def _amount(value: Any) -> Child:
+def amount(value: Any) -> Child:
+    """Return a number from a file, or a dash."""
     return exact(value, number(value)) if is_number(value) else NOTHING
 
 
-def _whole(value: Any) -> Child:
+def whole(value: Any) -> Child:
+    """Return a number from a file without its decimals, or a dash."""
     return exact(value, number(round(value))) if is_number(value) else NOTHING
 
 
@@ -334,10 +358,10 @@ _ACCOUNT: Sequence[tuple[str, Cell]] = (
 _COST: Sequence[tuple[str, str, Callable[[Any], Child]]] = (
     ("seconds", "Whole run", _seconds),
     ("training_seconds", "Epochs of training", _seconds),
-    ("rows_per_s", "Rows trained a second, median", _whole),
-    ("epochs", "Epochs", _amount),
-    ("n_members", "Networks", _amount),
-    ("n_parameters", "Weights each", _amount),
+    ("rows_per_s", "Rows trained a second, median", whole),
+    ("epochs", "Epochs", amount),
+    ("n_members", "Networks", amount),
+    ("n_parameters", "Weights each", amount),
     ("peak_memory_bytes", "Peak memory", _memory),
     ("gpu_memory_bytes", "Peak GPU memory", _memory),
     ("device", "Device", _word),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._blocks import Section, absent, join, prose, source, table
+from ._blocks import Section, absent, folded, join, listing, prose, source, table
 from ._html import Child, Html, tag
 from ._run import Run, at, entries
-from ._words import NOTHING, day, exact, is_number, moment, number
+from ._words import NOTHING, day, exact, is_number, listed, moment, number
 
 _COLUMNS = (
     (("venue",), "Venue"),
@@ -22,6 +22,9 @@ _COLUMNS = (
     (("digest",), "Digest"),
 )
 """Where a column stands in the facts of a symbol, and its heading."""
+
+_NAMED = 12
+"""So many of a list of names stand open."""
 
 _IN_WORDS = ("venue", "timeframe", "calendar", "provenance", "first", "last", "digest")
 
@@ -54,6 +57,7 @@ def data(run: Run) -> Section:
             ],
             origin=source("data_info.json"),
         ),
+        _not_judged(run, by_symbol),
         _repairs(by_symbol),
     )
     return Section("data", "Data", body)
@@ -87,7 +91,7 @@ def _cell(key: str, value: Any) -> Child:
 def _repairs(by_symbol: dict[str, Any]) -> Html | None:
     """Return what was done to the bars before the run saw them, symbol by symbol."""
     lines = [
-        tag("li", f"{symbol}: {line}")
+        f"{symbol}: {line}"
         for symbol, facts in by_symbol.items()
         for line in _list(facts.get("repairs"))
     ]
@@ -95,8 +99,39 @@ def _repairs(by_symbol: dict[str, Any]) -> Html | None:
         return None
     return join(
         prose("What was done to the bars before the run saw them:"),
-        tag("ul", lines, class_="lines"),
+        listing(lines),
         source("data_info.json", "*.repairs"),
+    )
+
+
+def _not_judged(run: Run, by_symbol: dict[str, Any]) -> Html | None:
+    """Return what teaches without being judged, what was left out, and what had no bars."""
+    reasons = entries(run.run, "left_out")
+    taught = [name for name in reasons if name in by_symbol]
+    gone = [name for name in reasons if name not in by_symbol]
+    missing = [str(name) for name in _list(at(run.run, "missing_assets"))]
+    universe = at(run.study, "data", "universe") or "that was asked for"
+    keys = ["left_out"] * bool(reasons) + ["missing_assets"] * bool(missing)
+    if not keys:
+        return None
+    return join(
+        _named(taught, "teach but are not judged", reasons),
+        _named(gone, "left out", reasons),
+        _named(missing, f"of the universe {universe} without bars", {}),
+        source("run.json", *keys),
+    )
+
+
+def _named(names: list[str], what: str, reasons: dict[str, Any]) -> Html | None:
+    """Return how many and the first of them; all of them, and why, are folded."""
+    if not names:
+        return None
+    told = [f"{name}: {reasons[name]}" for name in names if name in reasons]
+    whole = tag("ul", [tag("li", line) for line in told], class_="lines")
+    return join(
+        prose(tag("b", f"{number(len(names))} {what}"), f": {listed(names, _NAMED)}."),
+        folded("Why", whole) if told else None,
+        folded("All of them", prose(", ".join(names))) if len(names) > _NAMED > len(told) else None,
     )
 
 

@@ -12,6 +12,7 @@ from walkforge.base import FloatArray, IntArray
 
 MOST_POINTS = 1200
 """A line on a screen shows no more; the file that the picture names has every bar."""
+_FEW_EPOCHS = 10
 
 
 def layout(*, height: int, **more: Any) -> dict[str, Any]:
@@ -40,6 +41,13 @@ def x_axis(title: str = "", **more: Any) -> dict[str, Any]:
     Labels that turn with the width would move the margin, which moves the width.
     """
     return {**_axis(title), "tickangle": 0, **more}
+
+
+def epoch_axis(last: int, **more: Any) -> dict[str, Any]:
+    """Return an axis of epochs from 0 to the last one; no whole number stands there twice."""
+    few = {"dtick": 1} if last <= _FEW_EPOCHS else {}
+    room = [0, 1.04 * last]  # a mark at the end is seen whole
+    return {**x_axis("epoch", showgrid=False, tickformat="d"), "range": room, **few, **more}
 
 
 def date_axis(**more: Any) -> dict[str, Any]:

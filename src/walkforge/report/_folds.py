@@ -20,6 +20,9 @@ SLICES = (
     ("test", "--model", "test (all scores)"),
 )
 
+_MOST_DRAWN = 40
+"""More rows than these are too thin to see; the table has all of them."""
+
 Spans = dict[str, tuple[int, int]]
 
 
@@ -86,9 +89,18 @@ def _counts(fold: dict[str, Any]) -> dict[str, int]:
     return {name: int(n) for name, n in found.items() if is_number(n)}
 
 
-def _title(line: Line, lines: Sequence[Line]) -> str:
-    alone = sum(other.fold == line.fold for other in lines) == 1
-    return f"fold {line.fold}" if alone else f"fold {line.fold}, {listed(line.symbols, 2)}"
+def _titled(lines: Sequence[Line]) -> list[tuple[str, Line]]:
+    """Return every line with its title: the symbols only where a fold has several lines."""
+    alike = Counter(line.fold for line in lines)
+    return [
+        (
+            f"fold {line.fold}"
+            if alike[line.fold] == 1
+            else f"fold {line.fold}, {listed(line.symbols, 2)}",
+            line,
+        )
+        for line in lines
+    ]
 
 
 def _timeline_picture(lines: Sequence[Line]) -> Html:
@@ -99,18 +111,19 @@ def _timeline_picture(lines: Sequence[Line]) -> Html:
         if tests
         else ""
     )
+    some = f" The first {_MOST_DRAWN} of {number(len(lines))} rows." * (len(lines) > _MOST_DRAWN)
     return picture(
-        _timeline_figure(lines),
+        _timeline_figure(_titled(lines)[:_MOST_DRAWN]),
         name="timeline",
         title="What each fold learned from, and what it was tested on",
-        reading="Each row is a fold; time runs to the right, in UTC.",
+        reading=f"Each row is a fold; time runs to the right, in UTC.{some}",
         keys=[Key(role, "bar", meaning) for _, role, meaning in SLICES],
         alt=f"{count(len(lines), 'fold')}{reach}.",
         origin=source("folds.json", *(f"*.{name}" for name, _, _ in SLICES)),
     )
 
 
-def _timeline_figure(lines: Sequence[Line]) -> dict[str, Any]:
+def _timeline_figure(lines: Sequence[tuple[str, Line]]) -> dict[str, Any]:
     return {
         "data": [_bars(name, role, lines) for name, role, _ in SLICES],
         "layout": layout(
@@ -124,8 +137,8 @@ def _timeline_figure(lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def _bars(name: str, role: str, lines: Sequence[Line]) -> dict[str, Any]:
-    here = {_title(line, lines): line.spans[name] for line in lines if name in line.spans}
+def _bars(name: str, role: str, lines: Sequence[tuple[str, Line]]) -> dict[str, Any]:
+    here = {title: line.spans[name] for title, line in lines if name in line.spans}
     return {
         "type": "bar",
         "orientation": "h",
@@ -145,11 +158,11 @@ def _table(lines: Sequence[Line]) -> Html:
         head=("Fold", *(name.capitalize() for name in slices), "Purged", "Embargoed"),
         rows=[
             [
-                tag("span", _title(line, lines), class_="part"),
+                tag("span", title, class_="part"),
                 *(_slice_cell(line, name) for name in slices),
                 *(_count_cell(line, name) for name in ("purged", "embargoed")),
             ]
-            for line in lines
+            for title, line in _titled(lines)
         ],
         words=(1, 2, 3, 4),
         origin=source(

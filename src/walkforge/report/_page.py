@@ -18,6 +18,7 @@ from ._gates import gates
 from ._html import Html, tag
 from ._run import Run, at, read_run
 from ._settings import settings
+from ._tokens import tokens
 from ._trading import trading
 from ._training import training
 from ._verdict import headline, run_name, verdict_word
@@ -41,6 +42,7 @@ def page(run: Run) -> str:
         gates(run),
         baselines(run),
         *forecasts(run),
+        *tokens(run),
         calibration(run),
         confusion(run),
         training(run),

@@ -34,6 +34,11 @@ class Run:
     study_text: str | None
     epochs: list[dict[str, Any]]
     """The lines of training_log.jsonl that tell of an epoch."""
+    tokenizer: Any
+    """tokenizer_report.json of a model of tokens."""
+    market_file: str
+    """Where in the folder config.json of its first model lies; empty where there is none."""
+    market: Any
 
     def table(self, name: str, columns: Sequence[str]) -> pl.LazyFrame | None:
         """Return columns of a Parquet file, or None where the file or a column is not there.
@@ -64,6 +69,7 @@ def read_run(folder: Path) -> Run:
             f"{folder}: not the folder of a run (none of {', '.join(_MARKS_OF_A_RUN)} is there); "
             "pass the folder that `walkforge run` printed on its last line"
         )
+    market_file = _market_file(folder)
     names = ("run", "verdict", "metrics", "diagnostics", "backtest", "folds", "data_info")
     return Run(
         folder=folder,
@@ -71,6 +77,9 @@ def read_run(folder: Path) -> Run:
         study=_yaml_or_none(folder / "study.yaml"),
         study_text=_text_or_none(folder / "study.yaml"),
         epochs=_epochs(folder / "training_log.jsonl"),
+        tokenizer=_json_or_none(folder / "tokenizer_report.json"),
+        market_file=market_file,
+        market=_json_or_none(folder / market_file) if market_file else None,
     )
 
 
@@ -104,6 +113,11 @@ def numbers(data: Any, *keys: Any) -> list[float]:
 
 def _json_or_none(path: Path) -> Any:
     return read_json(path) if path.is_file() else None
+
+
+def _market_file(folder: Path) -> str:
+    configs = sorted(folder.glob("models/market_*/config.json"))
+    return configs[0].relative_to(folder).as_posix() if configs else ""
 
 
 def _text_or_none(path: Path) -> str | None:

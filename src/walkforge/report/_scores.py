@@ -48,12 +48,17 @@ def rows_of(block: Any) -> Any:
 
 def baselines_by_log_loss(run: Run) -> dict[str, Any]:
     """Return the baselines' blocks, the strongest first; those without a log loss last."""
+    return baselines_by_loss(run.metrics)
+
+
+def baselines_by_loss(found: Any) -> dict[str, Any]:
+    """Return the same of any measures with `baselines`."""
 
     def loss(item: tuple[str, Any]) -> float:
         value = at(item[1], "pooled", "log_loss", "value")
         return value if is_number(value) else float("inf")
 
-    return dict(sorted(entries(run.metrics, "baselines").items(), key=loss))
+    return dict(sorted(entries(found, "baselines").items(), key=loss))
 
 
 def strongest_baseline(run: Run) -> str | None:

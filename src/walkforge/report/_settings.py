@@ -10,6 +10,9 @@ from ._html import Child, tag
 from ._run import Run, entries
 from ._words import code, exact, is_number, number
 
+_ELSEWHERE = ("left_out", "missing_assets")
+"""Lists of up to hundreds of names, which the section of the data tells."""
+
 
 def settings(run: Run) -> Section:
     """Return study.yaml as it stands, the command that repeats the run, and run.json."""
@@ -50,7 +53,8 @@ def _again(run: Run) -> Child:
 
 
 def _run_on(run: Run) -> Child:
-    told = list(_flat(entries({"run": run.run}, "run")))
+    kept = {k: v for k, v in entries({"run": run.run}, "run").items() if k not in _ELSEWHERE}
+    told = list(_flat(kept))
     if not told:
         return absent("No account of versions and device: run.json is not there.")
     return table(

@@ -11,14 +11,19 @@ import numpy as np
 from walkforge.base import FloatArray
 
 from ._blocks import Key, Section, absent, join, picture, prose, source
-from ._figure import layout, rounded, x_axis, y_axis
+from ._figure import epoch_axis, layout, rounded, y_axis
 from ._html import Html
 from ._run import Run, records
+from ._token_training import LEVEL_OF_TOKENS, pace_of_tokens, token_picture
 from ._words import count, duration, is_number, number
 
 _MOST_MEMBERS = 60
 """More thin lines than this are a smear; the median still counts every member."""
 _MOST_EPOCHS = 200
+_LEVEL = (
+    "The loss includes what the study adds to it, such as label smoothing, so its level compares "
+    "with itself only."
+)
 
 
 @dataclass(slots=True)
@@ -44,8 +49,9 @@ def training(run: Run) -> Section:
             "and has its best point where training stopped soon after. A best point at the first "
             "epoch says that there was little to learn."
         ),
-        _loss_picture(histories),
-        prose(_pace(run.epochs)),
+        _loss_picture(histories, run.epochs),
+        token_picture(run.epochs),
+        prose(pace_of_tokens(run.epochs) or _pace(run.epochs)),
     )
     return Section("training", "Training", body)
 
@@ -54,12 +60,14 @@ def member_histories(epochs: Sequence[dict[str, Any]]) -> dict[str, History]:
     """Return each member's history, in the order of the log."""
     histories: dict[str, History] = {}
     for line in epochs:
-        epoch = line.get("epoch")
+        # Of several trainings, one after the other, each has epochs of its own.
+        epoch: Any = line.get("member_epoch", line.get("epoch"))
         for member in records(line, "members") if is_number(epoch) else []:
-            name = str(member.get("name", ""))
-            history = histories.setdefault(f"{line.get('pack', '')} {name}".strip(), History())
+            name = f"{line.get('pack', '')} {member.get('name', '')}".strip()
+            again = f" seed {member.get('seed')}" if "member_epoch" in line else ""
+            history = histories.setdefault(name + again, History())
             validation = _loss(member.get("validation_loss"))
-            history.epochs.append(int(epoch))  # type: ignore[arg-type]
+            history.epochs.append(int(epoch))
             history.train.append(_loss(member.get("train_loss")))
             history.validation.append(validation)
             if member.get("best") is True:
@@ -71,18 +79,18 @@ def _loss(value: Any) -> float:
     return float(value) if is_number(value) else float("nan")
 
 
-def _loss_picture(histories: dict[str, History]) -> Html:
+def _loss_picture(histories: dict[str, History], epochs: Sequence[dict[str, Any]]) -> Html:
     best = [history.best[0] for history in histories.values() if history.best]
     drawn = min(len(histories), _MOST_MEMBERS)
     some = "" if drawn == len(histories) else f" Thin lines: {drawn} of them, evenly chosen."
+    level = LEVEL_OF_TOKENS if pace_of_tokens(epochs) else _LEVEL
     return picture(
         _loss_figure(histories),
         name="losses",
         title="Loss by epoch",
         reading=(
             f"{count(len(histories), 'network')}, one thin pair of lines each, the median in bold "
-            f"(of those still training).{some} The loss includes what the study adds to it, such "
-            "as label smoothing, so its level compares with itself only."
+            f"(of those still training).{some} {level}"
         ),
         keys=(
             Key("--ink-soft", "line", "training"),
@@ -129,7 +137,7 @@ def _loss_figure(histories: dict[str, History]) -> dict[str, Any]:
         ],
         "layout": layout(
             height=340,
-            xaxis=x_axis("epoch", showgrid=False, tickformat="d", rangemode="tozero"),
+            xaxis=epoch_axis(max(history.epochs[-1] for history in many)),
             yaxis=y_axis("loss", nticks=6),
         ),
     }

@@ -14,7 +14,7 @@ NOTHING = "–"
 
 _LATEST_MS = 253_402_300_800_000
 """The year 10000, where calendars end."""
-_PROPER_NAMES = {"sharpe": "Sharpe", "lightgbm": "LightGBM"}
+_PROPER_NAMES = {"sharpe": "Sharpe", "lightgbm": "LightGBM", "markov": "Markov"}
 
 
 def is_number(value: Any) -> bool:

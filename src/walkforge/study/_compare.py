@@ -18,8 +18,9 @@ from walkforge.base import IntArray, UsageError, timeframe_ms, utc_text
 
 from ._compare_runs import Compared, read_compared
 from ._compare_settings import differing_settings, labels_that_differ, notes_on
-from ._compare_words import headline, sentences
-from ._run import JUDGED
+from ._compare_tokens import token_test
+from ._compare_words import headline, sentences, token_gains
+from ._judging import JUDGED
 
 SURE = 0.05
 """Adjusted p-value below which a run is called better or worse than the reference."""
@@ -29,6 +30,7 @@ LEAST_DAYS = 20
 
 _MEASURES = ("log_loss", "accuracy", "balanced_accuracy")
 _FORECAST_LOSSES = ("crps", "absolute_error")
+_TOKEN_LOSSES = ("log_loss", "accuracy")
 _DAY_MS = 86_400_000
 _COLUMNS = ("timestamp", "symbol", "timeframe", "fold", "seed", "label", "resolved_at")
 
@@ -66,7 +68,10 @@ def compare(paths: Sequence[Path], *, n_resamples: int = 4000, seed: int = 0) ->
     settings = differing_settings(runs)
     return {
         "headline": headline(tests, [run.data["letter"] for run in runs]),
-        "sentences": [sentence for test in tests for sentence in test["sentences"]],
+        "sentences": [
+            *(sentence for test in tests for sentence in test["sentences"]),
+            *token_gains([run.data for run in runs]),
+        ],
         "runs": [run.data for run in runs],
         "settings": settings,
         "tests": tests,
@@ -99,6 +104,7 @@ def _test(
     return {
         "predictions": _loss_test(reference, other, ours, theirs, **drawing),
         "forecasts": _forecast_test(reference, other),
+        "tokens": token_test(reference.folder, other.folder, **drawing),
         "daily_pnl": _money_test(_days(reference, ours), _days(other, theirs), **drawing),
     }
 
@@ -167,7 +173,8 @@ def _adjust(tests: list[dict[str, Any]]) -> None:
     losses = [[test["predictions"].get(kind) for test in tests] for kind in _MEASURES]
     money = [test["daily_pnl"] if test["daily_pnl"]["comparable"] else None for test in tests]
     forecasts = [[(test["forecasts"] or {}).get(k) for test in tests] for k in _FORECAST_LOSSES]
-    for entries in (*losses, *forecasts, money):
+    tokens = [[(test["tokens"] or {}).get(kind) for test in tests] for kind in _TOKEN_LOSSES]
+    for entries in (*losses, *forecasts, *tokens, money):
         adjusted = evaluation.holm([entry and entry["p_value"] for entry in entries])
         for entry, p in zip(entries, adjusted, strict=True):
             if entry is not None:

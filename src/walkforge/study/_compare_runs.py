@@ -14,8 +14,9 @@ import yaml
 from walkforge import backtest
 from walkforge.base import RunError
 
+from ._compare_tokens import token_block
 from ._folder import RunFolder
-from ._run import ENSEMBLE, JUDGED
+from ._judging import ENSEMBLE, JUDGED
 
 _NEEDED = ("predictions.parquet", "metrics.json", "backtest.json", "verdict.json")
 _MEASURES = (
@@ -105,6 +106,7 @@ def _read(path: Path, letter: str, name: str) -> Compared:
         "measures": _chosen(_at(metrics, "model", "pooled"), _MEASURES),
         "baseline": _best_baseline(metrics),
         "forecast": _forecast(metrics),
+        "tokens": token_block(folder, metrics),
         "trading": _chosen(_at(account, "pooled"), _TRADING),
         "cost": _chosen(facts, _COST) | _training(epochs),
         "curves": {"equity": _equity(folder, account), "training": _losses(epochs)},
@@ -181,13 +183,20 @@ def _epochs(path: Path) -> list[dict[str, Any]]:
 def _training(epochs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the pace of training; None for what the log does not tell."""
     pace = [epoch["rows_per_s"] for epoch in epochs if epoch.get("rows_per_s")]
+    tokens = [epoch["tokens_per_s"] for epoch in epochs if epoch.get("tokens_per_s")]
     memory = [epoch["gpu_memory_bytes"] for epoch in epochs if epoch.get("gpu_memory_bytes")]
     return {
-        "epochs": max((epoch["epoch"] for epoch in epochs), default=None),
+        "epochs": max(map(_epoch_of, epochs), default=None),
         "training_seconds": sum(epoch.get("seconds") or 0.0 for epoch in epochs) or None,
         "rows_per_s": float(np.median(pace)) if pace else None,
+        "tokens_per_s": float(np.median(tokens)) if tokens else None,
         "gpu_memory_bytes": max(memory, default=None),
     }
+
+
+def _epoch_of(report: dict[str, Any]) -> int:
+    """Return the epoch; of several trainings, one after the other, each counts its own."""
+    return int(report.get("member_epoch") or report["epoch"])
 
 
 def _losses(epochs: list[dict[str, Any]]) -> dict[str, list[float]] | None:
@@ -195,7 +204,7 @@ def _losses(epochs: list[dict[str, Any]]) -> dict[str, list[float]] | None:
     by_epoch: dict[int, list[float]] = {}
     for epoch in epochs:
         losses = [member.get("validation_loss") for member in epoch["members"]]
-        by_epoch.setdefault(epoch["epoch"], []).extend(x for x in losses if x is not None)
+        by_epoch.setdefault(_epoch_of(epoch), []).extend(x for x in losses if x is not None)
     known = {epoch: losses for epoch, losses in sorted(by_epoch.items()) if losses}
     if not known:
         return None

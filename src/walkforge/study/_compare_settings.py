@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ._compare_runs import Compared
-from ._run import ENSEMBLE, JUDGED
+from ._judging import ENSEMBLE, JUDGED
 
 # What a study is called changes no number.
 _WORDS = ("name", "note")

@@ -20,9 +20,24 @@ def headline(tests: Sequence[dict[str, Any]], letters: Sequence[str]) -> str:
 
 
 def sentences(test: dict[str, Any]) -> list[str]:
-    """Return what one test says of log loss, of forecasts, and of the money earned by day."""
+    """Return what one test says of log loss, of forecasts, of tokens, and of the money by day."""
     forecasts = [_forecasts(test)] if test["forecasts"] is not None else []
-    return [_losses(test), *forecasts, _money(test)]
+    tokens = [_tokens(test)] if test["tokens"] is not None else []
+    return [_losses(test), *forecasts, *tokens, _money(test)]
+
+
+def token_gains(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a sentence of what each run saves on its own best baseline of tokens, if several do.
+
+    That compares where losses do not: each vocabulary has baselines of its own.
+    """
+    told = [
+        f"{run['letter']} ({run['name']}) saves {_plain_gain(run['tokens']['gain'])} nats a token "
+        f"on {run['tokens']['baseline']['name']}"
+        for run in runs
+        if run["tokens"] and run["tokens"]["gain"] and run["tokens"]["gain"]["value"] is not None
+    ]
+    return [f"Each beside its own best baseline: {'; '.join(told)}."] if len(told) > 1 else []
 
 
 def _losses(test: dict[str, Any]) -> str:
@@ -44,6 +59,22 @@ def _forecasts(test: dict[str, Any]) -> str:
     kind = "crps" if "crps" in found else "absolute_error"
     loss, entry = kind.replace("_", " ").replace("crps", "CRPS"), found[kind]
     return _of_losses(test, loss, entry, f"{found['n_common']:,} common forecasts", digits=3)
+
+
+def _tokens(test: dict[str, Any]) -> str:
+    reference, other = test["names"]
+    found = test["tokens"]
+    rows = f"{found['n']:,} common tokens"
+    if not found["comparable"]:
+        return f"The token losses of {other} and {reference} cannot be compared: {found['reason']}."
+    if found["identical"]:
+        return f"{other} and {reference} foretell alike: no loss differs on {rows}."
+    return _of_losses(test, "loss of tokens", found["log_loss"], rows, digits=4)
+
+
+def _plain_gain(gain: dict[str, Any]) -> str:
+    ends = "" if gain["low"] is None else f" ({gain['low']:.4f} to {gain['high']:.4f})"
+    return f"{gain['value']:.4f}{ends}"
 
 
 def _of_losses(
@@ -88,7 +119,8 @@ def _money(test: dict[str, Any]) -> str:
 def _difference(entry: dict[str, Any], digits: int, *, flip: bool = False) -> str:
     """Return value, interval and p-value; `flip` where the sentence names the other direction."""
     value, low, high = (_number(entry[key], digits, flip) for key in ("value", "low", "high"))
-    unit = {"nats": "nats per row", "bps": "bps"}.get(entry["unit"], "a day")
+    units = {"nats": "nats per row", "nats per token": "nats per token", "bps": "bps"}
+    unit = units.get(entry["unit"], "a day")
     ends = f"{high} to {low}" if flip else f"{low} to {high}"
     return f"{value} {unit}, 95 % interval {ends}, {_p(entry)}"
 
