@@ -70,7 +70,7 @@ def test_a_timeframe_without_a_way_to_it_is_named_with_what_is_there(folder):
 def test_an_empty_range_is_named_with_what_is_there(folder):
     with pytest.raises(BarsError, match=r"from 2030-01-01 00:00; there is 2024-01-01"):
         read_folder(folder, timeframe="1m", symbols=["AAAUSDT"], start_ms=1_893_456_000_000)
-    with pytest.raises(BarsError, match="no bars of 1m from 2030-01-01 00:00"):
+    with pytest.raises(BarsError, match=r"no bars of 1m from 2030-01-01 00:00"):
         read_folder(folder, timeframe="1m", start_ms=1_893_456_000_000)
 
 
@@ -102,7 +102,7 @@ def test_what_no_venue_has_is_named(store):
     store.write(random_bars(60, symbol="AAAUSDT"))
     with pytest.raises(BarsError, match="no bars of 1m at any venue of GONE"):
         read_venues(store.root, timeframe="1m", symbols=["AAAUSDT", "GONE"])
-    with pytest.raises(BarsError, match="no bars of 1m from .* at any venue"):
+    with pytest.raises(BarsError, match=r"no bars of 1m from .* at any venue"):
         read_venues(store.root, timeframe="1m", start_ms=START_MS + 60 * 60_000)
     with pytest.raises(BarsError, match="no such folder"):
         read_venues(store.root / "gone", timeframe="1m")

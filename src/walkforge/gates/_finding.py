@@ -38,6 +38,8 @@ Gate = Callable[[Evidence], Finding]
 
 def not_measured(what: str, limit: Any, why: str = "") -> Finding:
     """Return the failure of a gate whose number is not there: what nobody measured never passes."""
+    # Of a sentence that would have gone on with the number.
+    what = what.rstrip(",")
     reason = f"Not measured: {what}{f' ({why})' if why else ''}."
     return Finding(value=None, limit=limit, passed=False, reason=reason)
 

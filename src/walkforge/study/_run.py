@@ -38,6 +38,7 @@ from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
 from ._silent import Silent
 from ._study import Study
+from ._telling import tell_bars, tell_rows
 from ._watchdog import Watchdog
 from ._watcher import Watcher
 
@@ -178,16 +179,10 @@ def bars_of_run(
 def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepared:
     """Return features, outcomes and folds, and say what was found and dropped."""
     choose_device(study.device.device)
-    for one in bars.values():
-        watcher.note(f"{one.name}: {len(one)} bars in {len(one.segments)} segments")
+    tell_bars(bars, watcher)
     watcher.stage("features, labels and folds")
     prepared = prepare(bars, study, note=watcher.note)
-    for name, data in prepared.series.items():
-        dropped = ", ".join(f"{n} {why}" for why, n in data.dropped.items() if n)
-        watcher.note(f"{name}: {int(data.usable.sum())} usable rows; dropped: {dropped or '0'}")
-    for name, reason in prepared.left_out.items():
-        what = "teaches but is not judged" if name in prepared.series else "left out"
-        watcher.note(f"warning: {name} {what}: {reason}")
+    tell_rows(prepared, watcher)
     return prepared
 
 
