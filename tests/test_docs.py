@@ -11,8 +11,8 @@ from walkforge import study
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EVERYTHING = "\n".join(page.read_text() for page in PAGES)
-COMMANDS = ["run", "resume", "fine-tune", "tune", "presets", "judge", "backtest", "report", "compare",
-            "predict", "export", "ensemble", "doctor",
+COMMANDS = ["run", "resume", "fine-tune", "tune", "presets", "judge", "backtest", "report",
+            "compare", "predict", "export", "ensemble", "doctor",
             "data import", "data list", "data check", "data repair"]  # fmt: skip
 
 

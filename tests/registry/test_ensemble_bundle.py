@@ -172,6 +172,51 @@ def test_a_forged_description_does_not_make_strangers_fit(ensemble):
         read_bundle(ensemble)
 
 
+def _series(**judged):
+    return {
+        name: {"symbol": name, "timeframe": "1m", "calendar": calendar, "judged": True}
+        for name, calendar in judged.items()
+    }
+
+
+def test_a_member_may_know_more_symbols_than_the_ensemble(tmp_path, members):
+    both = {"symbols": ["BBB", "AAA"], "series": _series(BBB="24/5", AAA="24/7"), "calendar": None}
+    market = _network(tmp_path / "market", **both)
+    write_ensemble(tmp_path / "e", COMMON, [members[0], market], [0.5, 0.5])
+    assert read_bundle(tmp_path / "e").description["symbols"] == ["AAA"]
+    other = both | {"series": _series(AAA="24/5", BBB="24/7")}
+    with pytest.raises(BundleError, match="has the calendar 24/5, the ensemble 24/7"):
+        write_ensemble(
+            tmp_path / "f", COMMON, [members[0], _network(tmp_path / "o", **other)], [0.5, 0.5]
+        )
+    both["series"]["AAA"]["judged"] = False
+    with pytest.raises(BundleError, match="has the symbols BBB, the ensemble AAA"):
+        write_ensemble(
+            tmp_path / "f", COMMON, [members[0], _network(tmp_path / "n", **both)], [0.5, 0.5]
+        )
+
+
+def test_members_files_are_linked_where_the_disk_can_and_else_copied(
+    tmp_path, members, monkeypatch
+):
+    write_ensemble(tmp_path / "linked", COMMON, members[:1], [1.0])
+
+    def unable(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", unable)
+    write_ensemble(tmp_path / "copied", COMMON, members[:1], [1.0])
+    for name, shared in (("linked", True), ("copied", False)):
+        folder = tmp_path / name / "members" / "one"
+        for file in ("bundle.json", "weights.safetensors", "manifest.json"):
+            assert (folder / file).samefile(members[0] / file) is shared
+            assert (folder / file).read_bytes() == (members[0] / file).read_bytes()
+    # Writing a member again replaces its files and leaves those of the ensembles alone.
+    _network(members[0], 9.0)
+    for name in ("linked", "copied"):
+        assert float(read_bundle(tmp_path / name).members[0][1].weights["w"][0]) == 1.0
+
+
 def test_a_damaged_member_is_not_copied(tmp_path, members):
     path = members[1] / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-3])

@@ -12,7 +12,7 @@ from walkforge.calibration import fit_calibrator
 from walkforge.features import build, feature_set, fit_scaler
 from walkforge.models import lags_within, tree_probabilities, trees_as_text
 from walkforge.registry import read_bundle, write_bundle, write_ensemble, write_trees
-from walkforge.runtime import _predict
+from walkforge.runtime import _model
 from walkforge.training import BaselineRows, class_trees
 
 P = [f"p_{name}" for name in CLASSES]
@@ -146,9 +146,7 @@ def test_the_look_back_is_the_longest(tmp_path, networks):
 
 def test_features_of_one_set_are_built_once(tmp_path, networks, trees, monkeypatch):
     built = []
-    monkeypatch.setattr(
-        _predict, "build", lambda bars, name: built.append(name) or build(bars, name)
-    )
+    monkeypatch.setattr(_model, "build", lambda bars, name: built.append(name) or build(bars, name))
     runtime.predict(_ensemble(tmp_path / "e", [*networks, trees[0]], [0.25] * 4), BARS)
     assert sorted(built) == ["aligned", "gru"]
 

@@ -5,7 +5,8 @@ from ._build import FeatureTable, build
 from ._build_all import FeatureTables, build_all
 from ._cache import CacheState, cache_state
 from ._column import Column
-from ._paths import PathForecast, forecast_paths, token_paths
+from ._decision_paths import path_forecasts
+from ._paths import BAND_BARS, PathForecast, forecast_paths, token_paths
 from ._scaler import CLIP, Scaler, fit_scaler
 from ._sets import FeatureSet, describe, feature_set
 from ._token_files import read_tokenizer, write_tokenizer
@@ -14,6 +15,7 @@ from ._token_rule import VECTOR, TokenizerRule
 from ._tokenizer import Tokenizer, fit_tokenizer
 
 __all__ = [
+    "BAND_BARS",
     "CLIP",
     "VECTOR",
     "BarVectors",
@@ -35,6 +37,7 @@ __all__ = [
     "fit_scaler",
     "fit_tokenizer",
     "forecast_paths",
+    "path_forecasts",
     "read_tokenizer",
     "token_paths",
     "tokenizer_report",

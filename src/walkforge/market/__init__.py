@@ -9,6 +9,7 @@ from ._frames import bars_from_frame, bars_to_frame
 from ._import import ImportReport, import_bars
 from ._info import data_info
 from ._instruments import Instrument, instrument_of
+from ._names import guess_names
 from ._pick import only_timeframe, read_bars
 from ._repair import RepairReport, repair_bars
 from ._resample import resample
@@ -43,6 +44,7 @@ __all__ = [
     "check_bars",
     "check_path",
     "data_info",
+    "guess_names",
     "import_bars",
     "instrument_of",
     "only_timeframe",

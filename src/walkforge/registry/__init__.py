@@ -1,6 +1,16 @@
 """Bundles on disk: everything that is needed to predict with one model, and nothing that runs."""
 
-from ._bundle import Bundle, read_bundle, write_bundle, write_trees
+from ._bundle import Bundle, read_bundle, write_bundle, write_market, write_trees
+from ._description import KnownSeries, known_series
 from ._ensemble_bundle import write_ensemble
 
-__all__ = ["Bundle", "read_bundle", "write_bundle", "write_ensemble", "write_trees"]
+__all__ = [
+    "Bundle",
+    "KnownSeries",
+    "known_series",
+    "read_bundle",
+    "write_bundle",
+    "write_ensemble",
+    "write_market",
+    "write_trees",
+]

@@ -1,12 +1,14 @@
 """One model as a folder: `bundle.json`, what it learned, and a manifest of their SHA-256.
 
-A network's weights lie in `weights.safetensors`, boosted trees in `trees.txt`, the models of an
-ensemble as whole bundles in `members/`. A bundle is written whole or not at all, and read only if
-every byte is what the manifest says.
+A network's weights lie in `weights.safetensors`, those of a MarketGPT in `best_model.safetensors`
+beside its tokenizer, boosted trees in `trees.txt`, the models of an ensemble as whole bundles in
+`members/`. A bundle is written whole or not at all, and read only if every byte is what the
+manifest says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ from walkforge.base import BundleError, read_json, write_json
 from ._description import (
     DESCRIPTION,
     KEYS,
+    MARKET,
+    MARKET_KEYS,
     model_name,
     refuse_lacking,
     refuse_strangers,
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _WEIGHTS, _TREES = "weights.safetensors", "trees.txt"
+_MARKET_WEIGHTS = "best_model.safetensors"
+_TOKENIZER = ("tokenizer.json", "tokenizer.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,29 @@ def write_bundle(folder: Path, description: dict[str, Any], weights: dict[str, T
         save_file({name: t.contiguous() for name, t in weights.items()}, part / _WEIGHTS)
 
 
+def write_market(
+    folder: Path,
+    description: dict[str, Any],
+    weights: dict[str, Tensor],
+    *,
+    beside: Callable[[Path], None],
+) -> None:
+    """Write the bundle of a MarketGPT, otherwise as `write_bundle`.
+
+    `beside` writes the tokenizer, and what else belongs to the bundle, into the folder that it is
+    given. Raises BundleError where it writes no tokenizer.
+    """
+    from safetensors.torch import save_file
+
+    refuse_lacking(folder, description, MARKET_KEYS)
+    with whole_folder(folder) as part:
+        beside(part)
+        if missing := [name for name in _TOKENIZER if not (part / name).is_file()]:
+            raise BundleError(f"{folder}: {', '.join(missing)} is missing; write the tokenizer too")
+        write_json(part / DESCRIPTION, description)
+        save_file({name: t.contiguous() for name, t in weights.items()}, part / _MARKET_WEIGHTS)
+
+
 def write_trees(folder: Path, description: dict[str, Any], trees: str) -> None:
     """Write the bundle of boosted trees in LightGBM's own text, otherwise as `write_bundle`."""
     refuse_lacking(folder, description, KEYS)
@@ -66,10 +95,10 @@ def write_trees(folder: Path, description: dict[str, Any], trees: str) -> None:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Return the bundle in `folder`: of a network, of boosted trees or of an ensemble.
+    """Return the bundle in `folder`: of a network, a MarketGPT, boosted trees or an ensemble.
 
     Raises BundleError where it is missing, incomplete, or a file's SHA-256 is not the manifest's;
-    for an ensemble also where a member has other symbols, another timeframe or other classes.
+    for an ensemble also where a member lacks its symbols, timeframe or classes.
     """
     from safetensors.torch import load_file
 
@@ -82,6 +111,9 @@ def read_bundle(folder: Path) -> Bundle:
     if name == "lightgbm":
         refuse_missing(folder, files, _TREES)
         return Bundle(folder, description, trees=(folder / _TREES).read_bytes().decode())
+    if name == MARKET:
+        refuse_missing(folder, files, _MARKET_WEIGHTS, *_TOKENIZER)
+        return Bundle(folder, description, weights=load_file(folder / _MARKET_WEIGHTS))
     refuse_missing(folder, files, _WEIGHTS)
     return Bundle(folder, description, weights=load_file(folder / _WEIGHTS))
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,49 @@ KEYS = (
     "calibrator",
     *ENSEMBLE_KEYS,
 )
-_COMMON = ("symbols", "timeframe", "classes", "calendar")
+MARKET = "marketgpt"
+"""Name of the model that is one for many series."""
+
+MARKET_KEYS = (
+    "model",
+    "tokenizer",
+    "sampling",
+    "prompt_tokens",
+    "horizon_bars",
+    "series",
+    *ENSEMBLE_KEYS,
+)
 _ROUNDING = 1e-9
+_MOST_NAMES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSeries:
+    """One of the series that a bundle knows."""
+
+    name: str
+    """As its run called it: the symbol, or `SYMBOL/TIMEFRAME`."""
+    symbol: str
+    timeframe: str
+    calendar: str | None
+    """None of one that only an earlier run had bars of."""
+    judged: bool
+    """Whether the bundle can predict it. What only taught has no calibrator."""
+
+
+def known_series(description: dict[str, Any]) -> list[KnownSeries]:
+    """Return the series that a bundle knows: one, or of a model for many all that it lists."""
+    listed = description.get("series")
+    if listed is None:
+        only = {key: description.get(key) for key in ("timeframe", "calendar")}
+        listed = {
+            symbol: {"symbol": symbol, "judged": True, **only}
+            for symbol in description.get("symbols") or ()
+        }
+    return [
+        KnownSeries(name, *(one[key] for key in ("symbol", "timeframe", "calendar", "judged")))
+        for name, one in listed.items()
+    ]
 
 
 def refuse_lacking(folder: Path, description: dict[str, Any], keys: Sequence[str]) -> None:
@@ -35,13 +77,28 @@ def refuse_lacking(folder: Path, description: dict[str, Any], keys: Sequence[str
 def refuse_strangers(
     folder: Path, description: dict[str, Any], name: str, member: dict[str, Any]
 ) -> None:
-    """Raise BundleError for a member of other symbols, timeframe, classes or calendar."""
-    for key in _COMMON:
-        if member.get(key) != description[key]:
-            raise BundleError(
-                f"{folder}: its member {name} has the {key} {_listed(member.get(key))}, the "
-                f"ensemble {_listed(description[key])}; their mean would mean nothing"
-            )
+    """Raise BundleError for a member of other classes, and for one that cannot predict a symbol of
+    the ensemble, or in another timeframe or calendar. It may know more symbols."""
+
+    def refuse(key: str, found: Any, expected: Any) -> None:
+        raise BundleError(
+            f"{folder}: its member {name} has the {key} {_listed(found)}, the ensemble "
+            f"{_listed(expected)}; their mean would mean nothing"
+        )
+
+    ours = known_series(description)
+    theirs = [one for one in known_series(member) if one.judged]
+    for key, place in (("symbols", 1), ("timeframe", 2), ("calendar", 3)):
+        wanted, there = ([_identity(one)[:place] for one in some] for some in (ours, theirs))
+        if not set(wanted) <= set(there):
+            refuse(key, *([one[-1] for one in some] for some in (there, wanted)))
+        theirs = [one for one in theirs if one.symbol in {mine.symbol for mine in ours}]
+    if member.get("classes") != description["classes"]:
+        refuse("classes", member.get("classes"), description["classes"])
+
+
+def _identity(one: KnownSeries) -> tuple[str | None, ...]:
+    return one.symbol, one.timeframe, one.calendar
 
 
 def refuse_weights(folder: Path, weights: Sequence[float], n_members: int) -> None:
@@ -84,4 +141,9 @@ def shares_of(folder: Path, description: dict[str, Any]) -> list[tuple[str, floa
 
 
 def _listed(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    """Return names with commas, each once, and of very many the first."""
+    if not isinstance(value, list):
+        return str(value)
+    names = list(dict.fromkeys(map(str, value)))
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

@@ -1,5 +1,6 @@
-"""Several bundles as one: whole copies of them, and the weight of each."""
+"""Several bundles as one: all of their files, and the weight of each."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from ._description import (
     refuse_weights,
     shares_of,
 )
-from ._manifest import MANIFEST, refuse_missing, verified_files, whole_folder
+from ._manifest import MANIFEST, named_files, refuse_missing, verified_files, whole_folder
 
 Share = tuple[Path, float]
 
@@ -27,10 +28,13 @@ def write_ensemble(
 ) -> None:
     """Write the bundle of an ensemble; an older one in the same place is replaced.
 
-    `members` are folders of bundles, which are copied; `weights` are at least 0 and sum to 1. A
-    member that is an ensemble is taken apart: its models come in with its weight times their own.
+    `members` are folders of bundles, which are copied (as hard links where the file system has
+    them: the weights of a whole market would lie there once per series); `weights` are at least 0
+    and sum to 1. A member that is an ensemble is taken apart: its models come in with its weight
+    times their own.
     The description needs no `model`, it is made here. Raises BundleError where a key is missing,
-    for weights that are none, a damaged member, and one of other symbols, timeframe or classes.
+    for weights that are none, a damaged member, and one of other timeframe or classes, or that
+    lacks a symbol.
     """
     refuse_lacking(folder, description, ENSEMBLE_KEYS)
     refuse_weights(folder, weights, len(members))
@@ -71,7 +75,18 @@ def _free_place(part: Path, name: str) -> str:
 
 
 def _copy(member: Path, place: Path) -> None:
-    """Copy what the member's manifest names, and the manifest."""
-    for name in (*verified_files(member), MANIFEST):
+    """Bring in what the member's manifest names, and the manifest; it was verified before."""
+    for name in (*named_files(member), MANIFEST):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(member / name, place / name)
+        _link_or_copy(member / name, place / name)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name; copy it where that cannot be, as on another disk.
+
+    Two bundles may share a file because none is ever changed in place, only replaced whole.
+    """
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -65,6 +65,12 @@ def _network_in(folder: Path) -> NetworkModel:
 
     bundle = read_bundle(folder)
     name = bundle.description["model"]["name"]
+    if name == "marketgpt":
+        raise BundleError(
+            f"{folder}: its model is marketgpt, which reads the tokens of bars, not features, and "
+            "is asked many times for one answer where it samples paths: no single ONNX graph; use "
+            "walkforge predict"
+        )
     if name not in MODELS:
         raise BundleError(
             f"{folder}: its model is {name}; ONNX files are made of one network, "

@@ -32,7 +32,7 @@ class ForecastReader:
     def scores(self, outputs: FloatArray, bars: Bars, rows: IntArray) -> FloatArray:
         """Return log probabilities of the classes (n, C), not yet calibrated."""
         quantiles = self.row.split(outputs)["quantiles"]
-        return self.classes.scores(quantiles, self._sigma(bars, rows))
+        return self.classes.scores(quantiles, self.sigma(bars, rows))
 
     @property
     def names(self) -> list[str]:
@@ -57,12 +57,13 @@ class ForecastReader:
             outputs,
             quantiles=self.classes.quantiles(self.row.split(outputs)["quantiles"]),
             last_close=bars.close[rows],
-            sigma=self._sigma(bars, rows),
+            sigma=self.sigma(bars, rows),
         )
         kinds = (prices.bars, prices.bands, prices.quantiles)
         by_step = np.concatenate(kinds, axis=2).reshape(len(rows), -1)
         columns = dict(zip(self.names, by_step.T, strict=False))
         return columns | {"volatility": prices.volatility}
 
-    def _sigma(self, bars: Bars, rows: IntArray) -> FloatArray:
+    def sigma(self, bars: Bars, rows: IntArray) -> FloatArray:
+        """Return the volatility before each decision (n,), the unit of its forecast."""
         return past_volatility(bars, self.volatility_bars)[rows]

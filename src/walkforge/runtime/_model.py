@@ -1,4 +1,4 @@
-"""What every model of a bundle offers, be it a network or trees.
+"""What every model of a bundle offers, be it a network, trees or a MarketGPT.
 
 Shapes: N bars, n rows asked, F features, C classes
 """
@@ -6,12 +6,18 @@ Shapes: N bars, n rows asked, F features, C classes
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
-import numpy as np
-
 from walkforge.base import BoolArray, BundleError, FloatArray, IntArray, whole_windows
-from walkforge.features import FeatureTable, feature_set
+from walkforge.features import (
+    BarVectors,
+    FeatureTable,
+    TokenizerRule,
+    bar_vectors,
+    build,
+    feature_set,
+)
 from walkforge.market import Bars
 from walkforge.registry import Bundle
 
@@ -26,6 +32,23 @@ class Answer:
     """Calibrated (n, C)."""
     prices: dict[str, FloatArray] = field(default_factory=dict)
     """Of a forecaster: a column (n,) per price and step ahead."""
+
+
+class Seen:
+    """Bars as models see them; what several of them see is computed once."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars = bars
+        self._features = cache(lambda name: build(bars, name))
+        self._vectors = cache(lambda rule: bar_vectors(bars, rule))
+
+    def features(self, bundle: Bundle) -> FeatureTable:
+        """Return the features (N, F) of a bundle's set."""
+        return self._features(bundle.description["feature_set"])
+
+    def vectors(self, rule: TokenizerRule) -> BarVectors:
+        """Return what a tokenizer of this rule makes tokens of."""
+        return self._vectors(rule)
 
 
 class Model(Protocol):
@@ -46,18 +69,18 @@ class Model(Protocol):
         """Return the columns of prices that it forecasts, in order."""
         ...
 
-    def can_predict(self, table: FeatureTable, bars: Bars) -> BoolArray:
+    def can_predict(self, seen: Seen) -> BoolArray:
         """Tell of which bars (N,) it has all that a prediction needs."""
         ...
 
-    def answer(self, values: np.ndarray, bars: Bars, rows: IntArray) -> Answer:
-        """Return what it says of rows (n,) of the features (N, F) of bars."""
+    def answer(self, seen: Seen, rows: IntArray) -> Answer:
+        """Return what it says of rows (n,) of the bars."""
         ...
 
 
-def rows_with_windows(table: FeatureTable, bundle: Bundle) -> BoolArray:
+def rows_with_windows(seen: Seen, bundle: Bundle) -> BoolArray:
     """Tell of which bars (N,) a bundle's whole window has features."""
-    return whole_windows(table.valid, bundle.description["window_bars"])
+    return whole_windows(seen.features(bundle).valid, bundle.description["window_bars"])
 
 
 def look_back_of(bundle: Bundle) -> int:

@@ -11,12 +11,11 @@ import numpy as np
 
 from walkforge.base import BoolArray, FloatArray, IntArray, Precision
 from walkforge.calibration import ForecastClasses, calibrator_from_dict
-from walkforge.features import CLIP, FeatureTable, Scaler
-from walkforge.market import Bars
+from walkforge.features import CLIP, Scaler
 from walkforge.registry import Bundle
 
 from ._forecast import ForecastReader
-from ._model import Answer, look_back_of, refuse_other_features, rows_with_windows
+from ._model import Answer, Seen, look_back_of, refuse_other_features, rows_with_windows
 
 _EXACT = Precision("float32", autocast=False, tf32=False)
 
@@ -55,19 +54,20 @@ class NetworkModel:
         """Return the columns of prices that it forecasts, in order."""
         return [] if self.forecast_reader is None else self.forecast_reader.names
 
-    def can_predict(self, table: FeatureTable, bars: Bars) -> BoolArray:
+    def can_predict(self, seen: Seen) -> BoolArray:
         """Tell of which bars (N,) it has all that a prediction needs."""
-        whole = rows_with_windows(table, self.bundle)
+        whole = rows_with_windows(seen, self.bundle)
         reader = self.forecast_reader
-        return whole if reader is None else whole & reader.has_volatility(bars)
+        return whole if reader is None else whole & reader.has_volatility(seen.bars)
 
-    def answer(self, values: np.ndarray, bars: Bars, rows: IntArray) -> Answer:
-        """Return what it says of rows (n,) of the features (N, F) of bars."""
-        outputs, reader = self.outputs(values, rows), self.forecast_reader
+    def answer(self, seen: Seen, rows: IntArray) -> Answer:
+        """Return what it says of rows (n,) of the bars."""
+        outputs = self.outputs(seen.features(self.bundle).values, rows)
+        reader = self.forecast_reader
         if reader is None:
             return Answer(outputs, self.calibrator.apply(outputs))
-        scores = reader.scores(outputs, bars, rows)
-        prices = reader.price_columns(outputs, bars, rows)
+        scores = reader.scores(outputs, seen.bars, rows)
+        prices = reader.price_columns(outputs, seen.bars, rows)
         return Answer(scores, self.calibrator.apply(scores), prices)
 
     def outputs(self, values: np.ndarray, rows: IntArray) -> FloatArray:

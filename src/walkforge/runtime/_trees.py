@@ -9,11 +9,10 @@ import numpy as np
 
 from walkforge.base import BoolArray, BundleError, IntArray
 from walkforge.calibration import calibrator_from_dict
-from walkforge.features import FeatureTable, Scaler
-from walkforge.market import Bars
+from walkforge.features import Scaler
 from walkforge.registry import Bundle
 
-from ._model import Answer, look_back_of, refuse_other_features, rows_with_windows
+from ._model import Answer, Seen, look_back_of, refuse_other_features, rows_with_windows
 
 
 class TreesModel:
@@ -43,14 +42,15 @@ class TreesModel:
         """Return nothing: these trees tell classes."""
         return []
 
-    def can_predict(self, table: FeatureTable, bars: Bars) -> BoolArray:
+    def can_predict(self, seen: Seen) -> BoolArray:
         """Tell of which bars (N,) it has all that a prediction needs."""
-        return rows_with_windows(table, self.bundle)
+        return rows_with_windows(seen, self.bundle)
 
-    def answer(self, values: np.ndarray, bars: Bars, rows: IntArray) -> Answer:
-        """Return what they say of rows (n,) of the features (N, F) of bars."""
+    def answer(self, seen: Seen, rows: IntArray) -> Answer:
+        """Return what they say of rows (n,) of the bars."""
         from walkforge.models import lagged_inputs, tree_probabilities
 
+        values = seen.features(self.bundle).values
         inputs = lagged_inputs(values, rows, lags=self.lags, scale=self.scaler.transform)
         scores = np.log(tree_probabilities(self.trees, inputs))
         return Answer(scores, self.calibrator.apply(scores))

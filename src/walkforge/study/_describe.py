@@ -24,6 +24,7 @@ _OF_AN_ENSEMBLE = (
     "provenance",
     "fold",
 )
+_OF_A_SERIES = ("symbol", "timeframe", "calendar", "provenance", "judged", "limits")
 
 
 def describe(study: Study, prepared: Prepared, one: Learned) -> dict[str, Any]:
@@ -53,11 +54,34 @@ def describe_trees(
 def describe_ensemble(name: str, members: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what the descriptions of members have in common, and from when to when they learned.
 
-    `name` is that of the study; the label limits are the first member's.
+    `name` is that of the study; the label limits are the first member's, and of models for many
+    series the series that these can predict.
     """
     common = {key: members[0][key] for key in _OF_AN_ENSEMBLE}
+    if "series" in members[0]:
+        every = members[0]["series"].items()
+        common["series"] = {
+            series: {key: one[key] for key in _OF_A_SERIES}
+            for series, one in every
+            if one["judged"]
+        }
     starts, ends = zip(*(member["trained"] for member in members), strict=True)
     return {**common, "study": name, "trained": [min(starts), max(ends)]}
+
+
+def of_one_series(description: dict[str, Any], series: str) -> dict[str, Any]:
+    """Return what a bundle for many series says of one of them; any other as it is."""
+    if "series" not in description:
+        return description
+    own = description["series"][series]
+    narrowed = {
+        **description,
+        "symbols": [own["symbol"]],
+        **{key: own[key] for key in ("timeframe", "calendar", "provenance")},
+        "label": {**description["label"], "limits": own["limits"]},
+    }
+    del narrowed["series"]
+    return narrowed
 
 
 def _described(

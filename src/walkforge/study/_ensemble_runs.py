@@ -14,9 +14,9 @@ from walkforge.labels import class_names
 
 from ._compare_runs import letter_of, short_names
 from ._folder import RunFolder
-from ._gpt_study import GptStudy
+from ._gpt_files import MARKET
+from ._judging import ENSEMBLE, JUDGED
 from ._load import load
-from ._run import ENSEMBLE, JUDGED
 from ._study import Study
 
 Place = tuple[str, int]
@@ -74,10 +74,11 @@ class JoinedRun:
         return table.select(c for c in table.columns if not c.startswith("logit_"))
 
     def bundle(self, place: Place) -> Path:
-        """Return the bundle of all seeds together in one series and fold."""
+        """Return the bundle of all seeds together in one series and fold, or of all series."""
         seeds = self.study.seeds
         kind = "ensemble" if len(seeds) > 1 else f"seed{seeds[0]}"
-        return self.folder.bundle(*place, kind)
+        series, fold = place
+        return self.folder.bundle(MARKET if self.study.one_for_all else series, fold, kind)
 
     def as_plain(self) -> dict[str, Any]:
         """Return what `run.json` says of it."""
@@ -140,11 +141,6 @@ def _read(path: Path, letter: str, name: str) -> JoinedRun:
             "where an older version made it, run its study.yaml again"
         )
     study = load(folder / "study.yaml")
-    if isinstance(study, GptStudy):
-        raise RunError(
-            f"{path}: its model is marketgpt, which has no bundle that an ensemble could hold; "
-            "join runs of other models"
-        )
     folds = {(one["series"], one["fold"]): one for one in folder.read_json("folds.json")}
     return JoinedRun(letter, name, folder, study, folds)
 

@@ -23,7 +23,7 @@ from walkforge.market import Bars
 
 from ._bars import instrument_before
 from ._clock import StageClock
-from ._describe import describe_ensemble
+from ._describe import describe_ensemble, of_one_series
 from ._ensemble_rows import (
     LIGHTGBM,
     CommonRows,
@@ -34,8 +34,9 @@ from ._ensemble_rows import (
 )
 from ._ensemble_runs import KEY, JoinedRun, Place, read_runs
 from ._folder import RunFolder, default_folder
+from ._judging import ENSEMBLE, judge, measure_and_backtest
 from ._load import as_yaml
-from ._run import ENSEMBLE, bars_of_run, facts_of, judge, measure_and_backtest
+from ._run import bars_of_run, facts_of
 from ._silent import Silent
 from ._study import Study
 from ._watchdog import Watchdog
@@ -177,7 +178,8 @@ def _write_bundles(
     for number, (place, own) in enumerate(weights.items()):
         joining.watcher.item(number, len(weights), f"{place[0]} fold {place[1]}")
         members = joining.members(place)
-        described = describe_ensemble(study.name, [_description(member) for member in members])
+        told = [of_one_series(_description(member), place[0]) for member in members]
+        described = describe_ensemble(study.name, told)
         registry.write_ensemble(folder.bundle(*place, "ensemble"), described, members, own.tolist())
 
 

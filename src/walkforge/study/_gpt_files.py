@@ -1,52 +1,73 @@
 """What a run of MarketGPT leaves beside the files of every run.
 
-tokens.parquet               loss of the model and its baselines on every test token
-tokenizer_report.json        per fold, what is lost when bars become tokens
-models/market_foldN_seedN/   all that one model needs, and how its training went
+tokens.parquet                 loss of the model and its baselines on every test token
+tokenizer_report.json          per fold, what is lost when bars become tokens
+models/market_foldN_seedN/     a bundle: all that one model needs, and how its training went
+models/market_foldN_ensemble/  of several seeds: all of them together
 """
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from walkforge import __version__, models
-from walkforge.base import atomic_path, utc_text, write_json
+from walkforge import __version__, models, registry
+from walkforge.base import write_json
 from walkforge.features import write_tokenizer
 
+from ._describe import describe_ensemble
+from ._describe_market import describe_market
 from ._folder import RunFolder
 from ._gpt_learn import GptResults
 from ._gpt_said import GptMember
 from ._gpt_study import GptStudy
 from ._prepare import Prepared
 
+MARKET = "market"
+"""Stands in a bundle's name where other models have their series."""
+
 
 def write_market(
     folder: RunFolder, study: GptStudy, prepared: Prepared, results: GptResults
 ) -> None:
     """Write the models, the losses of tokens and the tokenizers' reports."""
+    by_fold: dict[int, list[tuple[Path, dict[str, Any]]]] = {}
     for one in results.models:
-        place = folder.bundle("market", one.market.fold.index, f"seed{one.seed}")
-        _write_member(place, study, prepared, one)
+        fold = one.market.fold.index
+        place = folder.bundle(MARKET, fold, f"seed{one.seed}")
+        described = describe_market(study, prepared, one)
+        _write_member(place, study, prepared, one, described)
+        by_fold.setdefault(fold, []).append((place, described))
+    if len(study.seeds) > 1:
+        for fold, members in by_fold.items():
+            _write_ensemble(folder.bundle(MARKET, fold, "ensemble"), study, members)
     markets = {one.market.fold.index: one.market for one in results.models}
     reports = [{"fold": index, **market.report} for index, market in markets.items()]
     folder.write_json("tokenizer_report.json", {"folds": reports})
     folder.write_table("tokens.parquet", results.tokens)
 
 
-def _write_member(place: Path, study: GptStudy, prepared: Prepared, one: GptMember) -> None:
-    write_tokenizer(place, one.market.tokenizer)
-    write_json(place / "asset_info.json", _assets(prepared, one))
-    write_json(place / "calibration.json", _calibration(one))
-    write_json(place / "training_log.json", _training_log(one))
-    write_json(place / "test_results.json", _test_results(one))
-    _write_weights(place / "best_model.safetensors", one.trained.state)
-    # Last: where it lies, all the others do.
-    write_json(place / "config.json", _config(study, one))
+def _write_member(
+    place: Path, study: GptStudy, prepared: Prepared, one: GptMember, described: dict[str, Any]
+) -> None:
+    def beside(part: Path) -> None:
+        write_tokenizer(part, one.market.tokenizer)
+        write_json(part / "asset_info.json", _assets(prepared, one))
+        write_json(part / "training_log.json", _training_log(one))
+        write_json(part / "test_results.json", _test_results(one))
+        write_json(part / "config.json", _config(study, one, described))
+
+    registry.write_market(place, described, one.trained.state, beside=beside)
 
 
-def _config(study: GptStudy, one: GptMember) -> dict[str, Any]:
+def _write_ensemble(
+    place: Path, study: GptStudy, members: list[tuple[Path, dict[str, Any]]]
+) -> None:
+    described = describe_ensemble(study.name, [one for _, one in members])
+    weights = [1 / len(members)] * len(members)
+    registry.write_ensemble(place, described, [folder for folder, _ in members], weights)
+
+
+def _config(study: GptStudy, one: GptMember, described: dict[str, Any]) -> dict[str, Any]:
     fold = one.market.fold
     return {
         "walkforge": __version__,
@@ -60,13 +81,16 @@ def _config(study: GptStudy, one: GptMember) -> dict[str, Any]:
         "horizon_bars": study.labels.horizon_bars,
         "fold": fold.index,
         "seed": one.seed,
-        "train": [utc_text(moment) for moment in one.market.tokenizer.fitted],
+        "train": described["trained"],
         "test": fold.test.as_text(),
     }
 
 
 def _assets(prepared: Prepared, one: GptMember) -> dict[str, Any]:
-    """Return the number, category and bars of every series, and the numbers of the categories."""
+    """Return the numbers of the categories, and number, category and bars of every series.
+
+    Of a series that an earlier run taught, and this one has no bars of, the bars are missing.
+    """
     market, judged = one.market, {learned.part.series for learned in one.parts}
     return {
         "categories": market.categories,
@@ -74,29 +98,20 @@ def _assets(prepared: Prepared, one: GptMember) -> dict[str, Any]:
             {
                 "asset": number,
                 "series": name,
-                "symbol": series.bars.symbol,
-                "timeframe": series.bars.timeframe,
-                "venue": series.bars.venue,
-                "calendar": series.bars.calendar,
                 "category": market.category_of[name],
                 "judged": name in judged,
-                "tokens": int((market.table.run_first[market.rows_of(name)] >= 0).sum()),
+                **(_bars_of(name, prepared, one) if name in prepared.series else {}),
             }
-            for number, (name, series) in enumerate(prepared.series.items())
+            for name, number in market.asset_of.items()
         ],
     }
 
 
-def _calibration(one: GptMember) -> dict[str, Any]:
-    """Return per series what makes calibrated classes of sampled paths."""
-    return {
-        learned.part.series: {
-            "limits": learned.part.limits.as_dict(),
-            "forecast": learned.reader.classes.as_dict(),
-            "calibrator": learned.calibrator.as_dict(),
-        }
-        for learned in one.parts
-    }
+def _bars_of(name: str, prepared: Prepared, one: GptMember) -> dict[str, Any]:
+    bars, rows = prepared.series[name].bars, one.market.rows_of(name)
+    keys = ("symbol", "timeframe", "venue", "calendar")
+    n_tokens = int((one.market.table.run_first[rows] >= 0).sum())
+    return {**{key: getattr(bars, key) for key in keys}, "tokens": n_tokens}
 
 
 def _training_log(one: GptMember) -> dict[str, Any]:
@@ -115,10 +130,3 @@ def _test_results(one: GptMember) -> dict[str, Any]:
         "test_loss": float(one.losses.losses_K.mean(dtype="float64")),
         "n_tokens": len(one.losses.rows_K),
     }
-
-
-def _write_weights(path: Path, state: dict[str, Tensor]) -> None:
-    from safetensors.torch import save_file
-
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)

@@ -37,8 +37,8 @@ _PIECES = ("calibration", "test", "train")
 Outputs = dict[str, FloatArray]
 """Forecast rows or class scores (n, K) of one series by slice."""
 
-Asking = Callable[[str, IntArray, str], FloatArray]
-"""A series, its rows (n,) and the slice's name to outputs (n, K)."""
+Asking = Callable[[str, IntArray], FloatArray]
+"""A series and its rows (n,) to outputs (n, K)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,12 +147,10 @@ class Speaker:
         """Return what tells a model's outputs of decisions."""
         if not self.study.model.forecasts:
             head = HeadScores(self.study, market, model)
-            return lambda name, rows, piece: head.scores(name, rows)
+            return head.scores
         paths = Paths(self.study, market, model)
         series = self.prepared.series
-        return lambda name, rows, piece: paths.forecast(
-            name, series[name], rows, seed=seed, piece=piece
-        )
+        return lambda name, rows: paths.forecast(name, series[name], rows, seed=seed)
 
     def _drawn(
         self, asking: Asking, asked: list[tuple[Part, dict[str, IntArray]]], folder: Path
@@ -177,7 +175,7 @@ class Speaker:
             words = f"{what} of {part.series}, fold {part.fold.index}"
             self.watcher.item(number, len(asked), words)
             for name in _PIECES:
-                drawn[_key(part, name)] = asking(part.series, rows[name], name)
+                drawn[_key(part, name)] = asking(part.series, rows[name])
         return drawn
 
     def _calibrated(self, part: Part, outputs: FloatArray) -> PartLearned:
