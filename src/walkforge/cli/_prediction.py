@@ -36,7 +36,7 @@ def predict(
 
     They are those of the run's predictions.parquet, for one bar as for many. A MarketGPT draws
     paths for every bar: half a second each for case C on one core, more for larger ones; --last 1
-    asks for the newest alone. Other models need seconds for all. Ctrl-C stops it and leaves no file.
+    asks for the newest alone. Other models need seconds for all. Ctrl-C stops it without a file.
     """
     from walkforge import runtime
     from walkforge.base import atomic_path

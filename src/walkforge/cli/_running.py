@@ -98,7 +98,7 @@ def resume(
     """Continue a run that was cut off, after its last finished stage and epoch."""
     from walkforge import study
 
-    if study.is_first(study.load(folder / "study.yaml")):
+    if study.is_first(folder):
         _finish(folder, as_json, lambda watcher: study.resume(folder, watcher=watcher))
     else:
         study.resume(folder)

@@ -121,11 +121,14 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         return _finish(study, folder, bars, watched)
 
 
-def is_first(study: Study) -> bool:
-    """Return whether this process is the one of a study's that writes, or the only one.
+def is_first(study: Study | Path) -> bool:
+    """Return whether this process is the one of a study's or a run's that writes, or the only one.
 
-    Raises TrainingError where fewer devices are here than the study asks for.
+    Raises TrainingError where fewer devices are here than the study asks for, RunError where the
+    folder holds no run.
     """
+    if isinstance(study, Path):
+        study = load(RunFolder.open(study) / "study.yaml")
     return not study.one_for_all or _ranks(study).first
 
 
