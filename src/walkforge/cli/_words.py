@@ -48,6 +48,14 @@ def _print_gates(console: "Console", gates: list[dict[str, Any]]) -> None:
     table.add_column(overflow="fold")
     for gate in gates:
         mark = "[green]passed[/]" if gate["passed"] else "[red]failed[/]"
-        table.add_row(mark, gate["name"], gate["reason"])
+        table.add_row(mark, _broken(gate["name"], console.width // 3), gate["reason"])
     if gates:
         console.print(table)
+
+
+def _broken(name: str, width: int) -> str:
+    """Return a name that is too long on two lines, so that reasons keep their room."""
+    if len(name) <= width:
+        return name
+    end = name.rfind("_", 0, width) + 1
+    return f"{name[:end]}\n{name[end:]}" if end else name
