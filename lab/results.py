@@ -14,13 +14,27 @@ SCORES = ("accuracy", "balanced_accuracy", "log_loss", "mcc", "roc_auc", "ece")
 def main(*runs: Path) -> None:
     for run in runs:
         print(f"### {run.name}\n")
-        for table in (_scores(run), _forecasts(run), _gates(run), _money(run), _facts(run)):
-            if table:
+        for make in (_tokens, _scores, _forecasts, _gates, _money, _facts):
+            if table := make(run):
                 print(table + "\n")
 
 
 def _read(run: Path, name: str) -> dict:
     return json.loads((run / name).read_text())
+
+
+def _tokens(run: Path) -> str:
+    found = _read(run, "metrics.json").get("tokens")
+    if found is None:
+        return ""
+    lines = ["| | loss, nats a token | accuracy | loss that the model saves |", "|---" * 4 + "|"]
+    rows = {"**model**": found["model"]} | found["baselines"]
+    for name, blocks in rows.items():
+        cells = [_interval(blocks["pooled"][measure]) for measure in ("log_loss", "accuracy")]
+        saved = found["improvement"].get(name, {}).get("log_loss")
+        lines.append(f"| {name} | {' | '.join(cells)} | {_interval(saved) if saved else ''} |")
+    constant = _interval(found["model"]["pooled"]["best_constant"])
+    return "\n".join([*lines, f"| best constant guess | | {constant} | |"])
 
 
 def _scores(run: Path) -> str:
