@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -110,6 +111,36 @@ def test_each_fold_begins_with_the_newest_model_that_it_may(base):
     late = dataclasses.replace(run, folds=[shifted[1]])
     with pytest.raises(FoldError, match="bring later bars or cut the folds later"):
         late.model(shifted[0], 0)
+
+
+class CutOffError(Exception):
+    pass
+
+
+class Cutting(Silent):
+    """Fails at the first epoch's report."""
+
+    def epoch(self, report):
+        raise CutOffError
+
+
+def test_a_run_that_was_cut_off_goes_on_from_the_same_models_alone(base, tmp_path, monkeypatch):
+    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: two_symbols())
+    copy, run = tmp_path / "copy", tmp_path / "run"
+    shutil.copytree(base, copy)
+    plan = study.fine_tune_study(copy, categories=["other"])
+    with pytest.raises(CutOffError):
+        study.run(plan, run, bars=two_symbols(), watcher=Cutting())
+    known = (copy / "models" / "market_fold0_seed0" / "manifest.json").read_bytes()
+    (copy / "models" / "market_fold0_seed0" / "manifest.json").write_bytes(known + b" ")
+    with pytest.raises(RunError, match="have changed since it began"):
+        study.resume(run)
+    (copy / "models" / "market_fold0_seed0" / "manifest.json").write_bytes(known)
+    study.resume(run)
+    whole = study.run(plan, tmp_path / "whole", bars=two_symbols())
+    for name in ("predictions", "tokens"):
+        cut_off, at_once = (pl.read_parquet(one / f"{name}.parquet") for one in (run, whole))
+        assert cut_off.equals(at_once), name
 
 
 def test_what_cannot_go_on_is_refused_in_a_line(base, tmp_path):

@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from walkforge.base import FoldError, RunError, StudyError, nearest, parse_utc_ms, read_json
+from walkforge.base import (
+    FoldError,
+    RunError,
+    StudyError,
+    digest_of_file,
+    nearest,
+    parse_utc_ms,
+    read_json,
+)
 from walkforge.features import Tokenizer, read_tokenizer
 from walkforge.folds import SLICES, Fold, Slice
 from walkforge.market import Bars
@@ -86,6 +94,15 @@ class BaseRun:
             raise RunError(f"{path}: unfinished; continue it with `walkforge resume {path}`")
         ranges = {one["fold"]: one for one in folder.read_json("folds.json")}
         return cls(folder, study, [_fold_of(one) for one in ranges.values()])
+
+    def digests(self) -> dict[str, str]:
+        """Return a digest of every model; each manifest knows the digests of its files."""
+        places = (
+            self.folder.bundle("market", fold.index, f"seed{seed}")
+            for fold in self.folds
+            for seed in self.study.seeds
+        )
+        return {place.name: digest_of_file(place / "manifest.json") for place in places}
 
     def model(self, fold: Fold, seed: int) -> BaseModel:
         """Return the newest model that knows nothing of what `fold` is judged by.

@@ -268,8 +268,19 @@ def _use_threads(wanted: int | None, watcher: Watcher) -> None:
 def _note_data(
     study: Study, folder: RunFolder, bars: Mapping[str, Bars], prepared: Prepared
 ) -> dict[str, Bars]:
-    """Return the bars of the series that are not left out, and write down which these are."""
+    """Return the bars of the series that are not left out, and write down which these are.
+
+    Raises RunError where the models that the run goes on from are no longer those of its beginning.
+    """
     kept = {name: bars[name] for name in prepared.series}
+    if prepared.base is not None:
+        found = prepared.base.digests()
+        if folder.read_json("run.json").get("base", found) != found:
+            raise RunError(
+                f"{folder.path}: the models of {prepared.base.folder.path} have changed since it "
+                "began; start a new run"
+            )
+        folder.update_run(base=found)
     if not folder.has("data_info.json"):
         folder.update_run(left_out=prepared.left_out)
         if study.data.universe is not None:
