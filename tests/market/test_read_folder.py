@@ -7,7 +7,14 @@ import pytest
 
 from drawn import START_MS, random_bars
 from walkforge.base import BarsError, UsageError
-from walkforge.market import BarStore, data_info, read_folder, read_venues, resample
+from walkforge.market import (
+    BarStore,
+    data_info,
+    read_folder,
+    read_venues,
+    resample,
+    venues_by_symbol,
+)
 
 
 @pytest.fixture
@@ -98,9 +105,49 @@ def test_all_venues_are_read_and_the_longest_series_of_a_symbol_counts(store):
     assert {s: one.venue for s, one in late.items()} == {"AAAUSDT": "drawn"}
 
 
+@pytest.fixture
+def twins(store):
+    """AAAUSDT at two venues with 600 and 500 bars, and BBBUSDT at the second alone."""
+    for venue, symbol, n_bars in (
+        ("drawn", "AAAUSDT", 600),
+        ("another", "AAAUSDT", 500),
+        ("another", "BBBUSDT", 300),
+    ):
+        store.write(dataclasses.replace(random_bars(n_bars, symbol=symbol), venue=venue))
+    return store.root
+
+
+def test_the_venues_of_a_symbol_are_told_without_a_file_being_opened(twins):
+    (twins / "drawn" / "AAAUSDT" / "1m.parquet").write_bytes(b"no bars")
+    expected = {"AAAUSDT": ["another", "drawn"], "BBBUSDT": ["another"]}
+    assert venues_by_symbol(twins, "1m") == venues_by_symbol(twins, "1h") == expected
+    (twins / "drawn" / "AAAUSDT" / "1m.parquet").rename(twins / "drawn" / "AAAUSDT" / "1d.parquet")
+    assert venues_by_symbol(twins, "1h") == {"AAAUSDT": ["another"], "BBBUSDT": ["another"]}
+
+
+def test_of_a_symbol_whose_venue_is_named_no_other_venue_counts(twins):
+    venue_of = {"AAAUSDT": "another"}
+    found = read_venues(twins, timeframe="1m", venue_of=venue_of)
+    assert {s: (one.venue, len(one)) for s, one in found.items()} == {
+        "AAAUSDT": ("another", 500),
+        "BBBUSDT": ("another", 300),
+    }
+    late_ms = START_MS + 550 * 60_000
+    with pytest.raises(BarsError, match=r"no bars of 1m from .* of AAAUSDT at another"):
+        read_venues(twins, timeframe="1m", symbols=["AAAUSDT"], start_ms=late_ms, venue_of=venue_of)
+
+
+def test_one_venues_folder_in_place_of_the_one_above_is_explained(twins):
+    with pytest.raises(BarsError, match=r"/drawn: .* one venue's bars: the folder above is meant"):
+        read_venues(twins / "drawn", timeframe="1m")
+    (twins / "empty").mkdir()
+    with pytest.raises(BarsError, match=r"expected VENUE/SYMBOL/TIMEFRAME\.parquet below it$"):
+        read_venues(twins / "empty", timeframe="1m")
+
+
 def test_what_no_venue_has_is_named(store):
     store.write(random_bars(60, symbol="AAAUSDT"))
-    with pytest.raises(BarsError, match="no bars of 1m at any venue of GONE"):
+    with pytest.raises(BarsError, match="no bars of 1m of GONE at any venue"):
         read_venues(store.root, timeframe="1m", symbols=["AAAUSDT", "GONE"])
     with pytest.raises(BarsError, match=r"no bars of 1m from .* at any venue"):
         read_venues(store.root, timeframe="1m", start_ms=START_MS + 60 * 60_000)

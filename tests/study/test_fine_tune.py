@@ -9,9 +9,10 @@ import pytest
 
 from drawn import random_bars
 from study.token_studies import token_study, two_symbols, universe_file
-from walkforge import study
+from walkforge import gates, study
 from walkforge.base import FoldError, RunError, StudyError, parse_utc_ms
 from walkforge.features import read_tokenizer
+from walkforge.gates._judge import _provenances
 from walkforge.registry import read_bundle
 from walkforge.study._fine_tune import BaseRun, read_base
 from walkforge.study._gpt_learn import GptLearning
@@ -125,7 +126,7 @@ class Cutting(Silent):
 
 
 def test_a_run_that_was_cut_off_goes_on_from_the_same_models_alone(base, tmp_path, monkeypatch):
-    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: two_symbols())
+    monkeypatch.setattr("walkforge.study._run.read_bars", lambda *_: two_symbols())
     copy, run = tmp_path / "copy", tmp_path / "run"
     shutil.copytree(base, copy)
     plan = study.fine_tune_study(copy, categories=["other"])
@@ -174,12 +175,90 @@ def test_a_series_that_the_model_never_met_is_said_and_left_out(base):
     assert told == [], "nobody asked for the newcomer's category"
 
 
+def test_bars_that_have_grown_are_cut_anew(base):
+    told, plan = [], study.fine_tune_study(base)
+    prepare(two_symbols(), plan, note=told.append)
+    assert f"folds as in {base}" in told
+    longer = {
+        "AAA": random_bars(2600, seed=1, symbol="AAA"),
+        "BBB": random_bars(2600, seed=2, symbol="BBB", holes_at=(450,)).take(slice(100, None)),
+    }
+    told.clear()
+    found = prepare(longer, plan, note=told.append)
+    assert any("cut anew" in text for text in told)
+    own = BaseRun.read(base).folds[0]
+    fold = found.parts[0].fold
+    assert fold.test.to_ms > own.test.to_ms
+    assert fold.calibration.from_ms >= own.validation.to_ms
+
+
+def test_what_began_with_simulated_bars_is_never_promoted(base, tmp_path):
+    """The bars of the base were made; those that it is led on with are called an exchange's."""
+    real = {
+        name: dataclasses.replace(one, provenance="exchange") for name, one in two_symbols().items()
+    }
+    plan = study.fine_tune_study(base)
+    run = study.run(plan, tmp_path / "run", bars=real)
+    assert _read(run / "run.json")["base"]["provenances"] == ["simulated"]
+    seen = []
+    judged = gates.judge
+
+    def watched(**kwargs):
+        seen.append(kwargs["data_info"])
+        return judged(**kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("walkforge.gates.judge", watched)
+        study.judge(run)
+    assert _provenances(seen[0]) == {"exchange", "simulated"}
+    again = study.fine_tune_study(run)
+    assert read_base(again).as_plain()["provenances"] == ["exchange", "simulated"]
+
+
+def test_a_bundle_says_what_it_began_with_and_all_that_taught_it(base, tmp_path):
+    run = _tuned(base, tmp_path, categories=["other"])
+    before, after = (
+        read_bundle(one / "models" / "market_fold0_seed0").description for one in (base, run)
+    )
+    assert before["begins_with"] is None
+    assert after["begins_with"]["bundle"] == str(base / "models" / "market_fold0_seed0")
+    assert after["trained"][0] == before["trained"][0], "AAA, which began earlier, taught it too"
+
+
+def test_every_try_counts_and_the_rate_falls_once(base):
+    once = study.fine_tune_study(base)
+    assert once.judge.n_trials == 2
+    assert once.training.learning_rate == pytest.approx(0.001)
+    assert study.fine_tune_study(base, lora_rank=2).training.learning_rate == 0.01
+
+
+def test_a_second_leading_on_keeps_the_rate(base, tmp_path):
+    run = _tuned(base, tmp_path)
+    assert study.fine_tune_study(run).training.learning_rate == pytest.approx(0.001)
+    assert study.fine_tune_study(run).judge.n_trials == 3
+
+
+def test_a_base_that_has_gone_is_named(base, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(base, copy)
+    monkeypatch.chdir(tmp_path)
+    plan = token_study("fine_tune.run=copy", "folds.kind=ratio", "model.decides=direction_head")
+    assert plan.fine_tune.run == str(copy), "wherever it is resumed from"
+    shutil.rmtree(copy)
+    with pytest.raises(StudyError, match="the run to go on from is not there"):
+        read_base(plan)
+
+
 def test_only_a_finished_run_of_marketgpt_is_led_on(base, tmp_path):
     part = tmp_path / "part"
     part.mkdir()
     (part / "study.yaml").write_text((base / "study.yaml").read_text())
     with pytest.raises(RunError, match="unfinished; continue it"):
         study.fine_tune_study(part)
+    (part / "ensemble.json").write_text("{}")
+    with pytest.raises(RunError, match="an ensemble; name one of the runs"):
+        study.fine_tune_study(part)
+    (part / "ensemble.json").unlink()
     (part / "study.yaml").write_text("model: {name: mlp}")
     with pytest.raises(RunError, match="its model is mlp; only marketgpt is fine-tuned"):
         study.fine_tune_study(part)

@@ -229,7 +229,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_forecasts(run, tmp_path):
         study.run(_study(), place, bars=small_bars(), watcher=Cutting())
     assert not (place / "forecasts.parquet").exists()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("walkforge.study._run.read_bars", lambda _: small_bars())
+        patch.setattr("walkforge.study._run.read_bars", lambda *_: small_bars())
         study.resume(place)
     for name in ("forecasts.parquet", "baseline_forecasts.parquet", "predictions.parquet"):
         assert pl.read_parquet(place / name).equals(pl.read_parquet(run / name)), name

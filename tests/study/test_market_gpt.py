@@ -15,7 +15,6 @@ from walkforge.features import read_tokenizer
 from walkforge.folds import SLICES
 from walkforge.market import BarStore
 from walkforge.models import MarketGpt
-from walkforge.study._bars import categories_of, missing_assets
 from walkforge.study._gpt_learn import GptLearning
 from walkforge.study._gpt_paths import Paths
 from walkforge.study._prepare import prepare
@@ -128,18 +127,6 @@ def test_a_universe_is_read_from_one_venue_or_from_the_folder_of_all(above, tmp_
     with pytest.raises(FoldError):  # sixty bars are no study
         study.run(plan, tmp_path / "run", watcher=Noting())
     assert any("3 assets" in text and "ZZZ, BBB, GONE" in text for text in noted)
-
-
-def test_all_venues_of_a_folder_are_one_market(tmp_path):
-    store = BarStore(tmp_path / "bars")
-    store.write(random_bars(60, symbol="AAA"))
-    store.write(dataclasses.replace(random_bars(50, symbol="BBB"), venue="another"))
-    plan = token_study("data.universe=all", f"data.bars={tmp_path / 'bars'}")
-    bars = study.read_bars(plan)
-    assert missing_assets(plan.data, bars) == []
-    assert categories_of(plan.data, bars) == {"AAA": "drawn", "BBB": "another"}
-    one = token_study("data.universe=all", f"data.bars={tmp_path / 'bars'}", "data.symbols=[BBB]")
-    assert list(study.read_bars(one)) == ["BBB"]
 
 
 def test_decisions_are_thinned_for_all_alike():
@@ -285,7 +272,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(cut, run, tmp_path, 
     with pytest.raises(CutOffError):
         study.run(plan, place, bars=two_symbols(), watcher=cut)
     assert not (place / "predictions.parquet").exists()
-    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: two_symbols())
+    monkeypatch.setattr("walkforge.study._run.read_bars", lambda *_: two_symbols())
     drawn, again = [], Paths.forecast
 
     def counted(self, *args, **kwargs):

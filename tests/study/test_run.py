@@ -147,7 +147,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(watcher, small_run, tmp_
     out = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
         study.run(small_study(), out, watcher=watcher, bars=small_bars())
-    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: small_bars())
+    monkeypatch.setattr("walkforge.study._run.read_bars", lambda *_: small_bars())
     assert study.resume(out) == out
     for name in ("metrics.json", "verdict.json"):
         assert _json(out, name) == _json(small_run, name)
@@ -160,7 +160,7 @@ def test_a_run_does_not_go_on_with_another_study(small_run, tmp_path, monkeypatc
     shutil.copytree(small_run, copy)
     path = copy / "study.yaml"
     path.write_text(path.read_text().replace("horizon_bars: 3", "horizon_bars: 4"))
-    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: small_bars())
+    monkeypatch.setattr("walkforge.study._run.read_bars", lambda *_: small_bars())
     with pytest.raises(RunError, match=r"study\.yaml has changed since the run began"):
         study.resume(copy)
 
@@ -187,7 +187,7 @@ def test_a_run_does_not_go_on_with_other_bars(small_run, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(small_run, copy)
     changed = small_bars() | {"AAA": small_bars()["BBB"]}
-    monkeypatch.setattr("walkforge.study._run.read_bars", lambda _: changed)
+    monkeypatch.setattr("walkforge.study._run.read_bars", lambda *_: changed)
     with pytest.raises(RunError, match=r"the bars of AAA have changed"):
         study.resume(copy)
 

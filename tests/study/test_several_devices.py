@@ -1,6 +1,8 @@
 """One MarketGPT trained by several processes, from the command to the verdict."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -9,9 +11,11 @@ import polars as pl
 import pytest
 import yaml
 
+from drawn import random_bars
 from study.token_studies import SETTINGS, token_study
 from walkforge import study
 from walkforge.base import StudyError, TrainingError, UsageError
+from walkforge.market import BarStore
 
 MADE = ["data.source=simulated", "data.symbols=[ONE, TWO]", "data.simulated.n_bars=900",
         "folds.count=1", "seeds=[0, 1]", "device.device=cpu", "model.dropout=0.0"]  # fmt: skip
@@ -61,13 +65,81 @@ def test_two_processes_of_torchrun_write_one_run(alone, tmp_path):
     _require_same(run, alone)
 
 
+def _node(number, port, tmp_path, n_bars=900):
+    """Start one of two machines, which is this one, with bars of its own."""
+    place = tmp_path / str(number)
+    for seed, symbol in enumerate(("ONE", "TWO")):
+        BarStore(place / "bars").write(random_bars(n_bars, seed, symbol=symbol))
+    own = ["seeds=[0]", "data.source=folder", "data.bars=bars/drawn"]
+    words = yaml.safe_dump(study.plain_of_overrides([*SETTINGS, *MADE, *own]))
+    (place / "study.yaml").write_text(words)
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(number)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "walkforge", "run", "study.yaml", "--nodes", "2",
+         "--out", str(tmp_path / "run")],
+        cwd=place,
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_machines_with_other_bars_do_not_train_together(tmp_path):
+    """Later bars on one of them would teach what the other one judges by."""
+    port = _free_port()
+    nodes = [
+        _node(0, port, tmp_path),
+        _node(1, port, tmp_path, n_bars=906),
+    ]
+    told = [one.communicate(timeout=200)[0] for one in nodes]
+    assert [one.returncode for one in nodes] == [1, 1]
+    for words in told:
+        assert "not all processes have the same study and bars" in words, words
+
+
+def test_the_second_machine_does_not_wait_for_one_that_was_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("not a run")
+    second = _node(1, _free_port(), tmp_path)
+    assert "not empty" in second.communicate(timeout=100)[0]
+    assert second.returncode == 1
+
+
 def test_several_processes_need_a_folder_that_they_share(monkeypatch):
     for name, value in (("RANK", 1), ("LOCAL_RANK", 1), ("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2)):
         monkeypatch.setenv(name, str(value))
     plan = token_study(*MADE)
     assert not study.is_first(plan)
-    with pytest.raises(UsageError, match="give it with --out"):
-        study.run(plan)
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(UsageError, match="give it with --out"):
+            study.run(plan)
+
+
+def test_what_cannot_be_shared_out_is_refused_before_there_is_a_folder(tmp_path):
+    for more, words in (
+        ("device.sharded=true", "ask for at least 2"),
+        ("device.devices=17", "too few for 17 devices"),
+    ):
+        with pytest.raises(TrainingError, match=words):
+            study.run(token_study(*MADE, more), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_has_trained_is_resumed_on_fewer_devices(alone, monkeypatch):
+    monkeypatch.setattr("walkforge.study._run.find_ranks", None)  # nobody asks for devices
+    assert study.is_first(alone)
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    assert not study.is_first(alone)
 
 
 def test_devices_are_refused_where_they_would_do_nothing():

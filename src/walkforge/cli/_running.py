@@ -1,5 +1,6 @@
 """`run`, `resume`, `fine-tune` and `presets`."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -101,7 +102,7 @@ def resume(
     if study.is_first(folder):
         _finish(folder, as_json, lambda watcher: study.resume(folder, watcher=watcher))
     else:
-        study.resume(folder)
+        _along(lambda: study.resume(folder))
 
 
 def presets(
@@ -125,11 +126,17 @@ def _run(plan: "Study", out: Path | None, as_json: bool) -> None:
     """Run a study; of several processes that train one model the first alone tells of it."""
     from walkforge import study
 
+    folder = study.out_folder(plan, out)
     if study.is_first(plan):
-        folder = out or study.default_folder(plan.name)
         _finish(folder, as_json, lambda watcher: study.run(plan, folder, watcher=watcher))
     else:
-        study.run(plan, out)
+        _along(lambda: study.run(plan, folder))
+
+
+def _along(work: Callable[[], object]) -> None:
+    """Train along with the first process, which Ctrl-C reaches too: it ends when that one ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work()
 
 
 def _finish(folder: Path, as_json: bool, work: Callable[[Any], object]) -> None:

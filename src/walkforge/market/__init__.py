@@ -4,7 +4,7 @@ from ._bars import PROVENANCES, Bars
 from ._calendar import CALENDARS, Hole
 from ._check import CheckLimits, CheckReport, check_bars, check_path
 from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
-from ._folders import read_folder, read_venues
+from ._folders import read_folder, read_venues, venues_by_symbol
 from ._frames import bars_from_frame, bars_to_frame
 from ._import import ImportReport, import_bars
 from ._info import data_info
@@ -60,4 +60,5 @@ __all__ = [
     "sample_bars",
     "simulate",
     "universe_names",
+    "venues_by_symbol",
 ]

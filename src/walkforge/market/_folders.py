@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from walkforge.base import TIMEFRAMES_MS, BarsError, nearest, timeframe_ms, utc_text
@@ -60,29 +60,52 @@ def read_venues(
     symbols: Sequence[str] | None = None,
     start_ms: int | None = None,
     end_ms: int | None = None,
+    venue_of: Mapping[str, str] | None = None,
 ) -> dict[str, Bars]:
     """Read the bars of all venues in a folder laid out VENUE/SYMBOL/TIMEFRAME.parquet, by symbol.
 
     Venues without bars of the timeframe or in the range are passed over. Of a symbol that several
-    venues have, the series with the most bars counts, of equals the first venue's. Raises
-    BarsError where the folder, a named symbol or any bar is missing, and as `read_folder` does.
+    venues have, the series with the most bars counts, of equals the first venue's; of a symbol
+    that `venue_of` names, the series at that venue alone. Raises BarsError where the folder, a
+    named symbol or any bar is missing, and as `read_folder` does.
     """
     timeframe_ms(timeframe)
-    if not folder.is_dir():
-        raise BarsError(f"{folder}: no such folder of bars")
+    venue_of = venue_of or {}
     found: dict[str, Bars] = {}
-    for venue in sorted(path for path in folder.iterdir() if any(path.glob("*/*.parquet"))):
-        for symbol in _symbols_in(venue):
-            if symbol in (symbols or (symbol,)) and _sources_of(venue / symbol, timeframe):
-                bars = _read_symbol(venue / symbol, timeframe, start_ms, end_ms)
-                if len(bars) > (len(found[symbol]) if symbol in found else 0):
-                    found[symbol] = bars
-    missing = [symbol for symbol in symbols or () if symbol not in found]
+    for symbol, venues in venues_by_symbol(folder, timeframe).items():
+        if symbol not in (symbols or (symbol,)):
+            continue
+        there = [venue for venue in venues if venue == venue_of.get(symbol, venue)]
+        series = [_read_symbol(folder / v / symbol, timeframe, start_ms, end_ms) for v in there]
+        longest = max(series, key=len, default=None)
+        if longest is not None and len(longest):
+            found[symbol] = longest
+    missing = [f"{s} at {venue_of.get(s, 'any venue')}" for s in symbols or () if s not in found]
     if missing or not found:
         raise BarsError(
-            f"{folder}: no bars of {timeframe}{_range(start_ms, end_ms)} at any venue"
-            + (f" of {listed(missing)}" if missing else "")
+            f"{folder}: no bars of {timeframe}{_range(start_ms, end_ms)}"
+            + (f" of {listed(missing)}" if missing else " at any venue")
         )
+    return found
+
+
+def venues_by_symbol(folder: Path, timeframe: str) -> dict[str, list[str]]:
+    """Return the venues that hold bars of the timeframe or a way to it, by symbol; opens no file.
+
+    Raises BarsError where the folder is not laid out VENUE/SYMBOL/TIMEFRAME.parquet.
+    """
+    if not folder.is_dir():
+        raise BarsError(f"{folder}: no such folder of bars")
+    there = sorted(path for path in folder.iterdir() if any(path.glob("*/*.parquet")))
+    if not there:
+        own = any(folder.glob("*/*.parquet"))
+        hint = "; these are one venue's bars: the folder above is meant" if own else ""
+        raise BarsError(f"{folder}: expected VENUE/SYMBOL/TIMEFRAME.parquet below it{hint}")
+    found: dict[str, list[str]] = {}
+    for venue in there:
+        for symbol in _symbols_in(venue):
+            if _sources_of(venue / symbol, timeframe):
+                found.setdefault(symbol, []).append(venue.name)
     return found
 
 

@@ -51,8 +51,8 @@ def _judged(bundle: Bundle) -> list[KnownSeries]:
 def _require_judged(bundle: Bundle, one: KnownSeries) -> KnownSeries:
     if not one.judged:
         raise BundleError(
-            f"{bundle.folder}: knows {one.name}, but was never judged on it: its bars ended too "
-            "early, it only taught; there is nothing that calibrates a prediction"
+            f"{bundle.folder}: knows {one.name}, but was never judged on it, so there is nothing "
+            "that calibrates a prediction"
         )
     return one
 

@@ -10,7 +10,7 @@ from ._gpt_study import FineTuneSection, GptModelSection, GptStudy, SamplingSect
 from ._judging import judge
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
-from ._run import is_first, resume, run
+from ._run import is_first, out_folder, resume, run
 from ._silent import Silent
 from ._study import (
     DataSection,
@@ -53,6 +53,7 @@ __all__ = [
     "judge",
     "judge_predictions",
     "load",
+    "out_folder",
     "plain_of_overrides",
     "preset_names",
     "preset_text",

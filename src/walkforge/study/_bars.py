@@ -4,6 +4,7 @@ A series goes by its symbol where the study has one timeframe, else by `SYMBOL/T
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -17,15 +18,22 @@ from ._study import EVERY_VENUE, DataSection, Study
 # The tick of a symbol that nobody described is read off its first bars, so that no later price
 # has a say in a label.
 _TICK_BARS = 1000
+_TOLD_TWINS = 8
 
 
-def read_bars(study: Study) -> dict[str, Bars]:
+def read_bars(study: Study, venue_of: Mapping[str, str] | None = None) -> dict[str, Bars]:
     """Return the bars by series that the study's data section names.
 
+    Where all venues of a folder are read, a symbol's venue is `venue_of`'s, or else the one with
+    the longest series of the first timeframe; all timeframes of a symbol are of one venue.
     Raises StudyError, BarsError or UsageError where they are not there.
     """
     data = study.data
-    by_timeframe = {timeframe: _from_source(data, timeframe) for timeframe in data.timeframes}
+    first = _from_source(data, data.timeframe, venue_of)
+    chosen = {symbol: one.venue for symbol, one in first.items()}
+    by_timeframe = {data.timeframe: first} | {
+        timeframe: _from_source(data, timeframe, chosen) for timeframe in data.more_timeframes
+    }
     # Every symbol has all timeframes: a series that is missing would go unnoticed among forty.
     symbols = [
         symbol
@@ -58,6 +66,27 @@ def missing_assets(data: DataSection, bars: Mapping[str, Bars]) -> list[str]:
     return [symbol for symbol in wanted if symbol not in there]
 
 
+def twins_told(data: DataSection, bars: Mapping[str, Bars]) -> str:
+    """Return in a line which venues' series of the symbols do not count; empty where all do.
+
+    `bars` are those that `read_bars` chose.
+    """
+    if data.universe != EVERY_VENUE or data.source != "folder" or data.bars is None:
+        return ""
+    venues = market.venues_by_symbol(Path(data.bars), data.timeframe)
+    chosen = {one.symbol: one.venue for one in bars.values()}
+    told = [
+        f"{symbol}: {venue}, not {', '.join(others)}"
+        for symbol, venue in chosen.items()
+        if (others := [other for other in venues.get(symbol, ()) if other != venue])
+    ]
+    if not told:
+        return ""
+    more = f" and {len(told) - _TOLD_TWINS} more" if len(told) > _TOLD_TWINS else ""
+    words = "; ".join(told[:_TOLD_TWINS])
+    return f"of symbols at several venues the longest series counts: {words}{more}"
+
+
 def categories_of(data: DataSection, bars: Mapping[str, Bars]) -> dict[str, str]:
     """Return the category of every series: its universe's, or else its venue."""
     universe = _universe_of(data)
@@ -75,9 +104,9 @@ def by_series(predictions: pl.DataFrame) -> pl.DataFrame:
     return predictions.with_columns(evaluation.series_names(predictions).alias("symbol"))
 
 
-def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
-    universe = _universe_of(data)
-    wanted = list(data.symbols or _symbols_of(universe)) or None
+def _from_source(
+    data: DataSection, timeframe: str, venue_of: Mapping[str, str] | None
+) -> dict[str, Bars]:
     start_ms, end_ms = (None if t is None else parse_utc_ms(t) for t in (data.start, data.end))
     if data.source == "folder":
         if data.bars is None:
@@ -85,18 +114,22 @@ def _from_source(data: DataSection, timeframe: str) -> dict[str, Bars]:
                 "no bars: name a venue's folder with --bars FOLDER (laid out SYMBOL/"
                 f"{timeframe}.parquet), or set data.source to sample or simulated"
             )
+        universe = _universe_of(data)
         if universe is not None:
             found = _of_universe(data, universe, timeframe)
             cut = {symbol: one.between(start_ms, end_ms) for symbol, one in found.items()}
             return {symbol: one for symbol, one in cut.items() if len(one)}
-        read = market.read_folder if data.universe is None else market.read_venues
+        read = market.read_folder
+        if data.universe == EVERY_VENUE:
+            read = partial(market.read_venues, venue_of=venue_of)
         return read(
             Path(data.bars),
             timeframe=timeframe,
-            symbols=wanted,
+            symbols=data.symbols or None,
             start_ms=start_ms,
             end_ms=end_ms,
         )
+    wanted = data.symbols or _symbols_of(_universe_of(data))
     made = _sample(data) if data.source == "sample" else _simulated(data)
     found = {s: market.resample(b, timeframe) for s, b in made.items()}
     return {s: b.between(start_ms, end_ms) for s, b in found.items() if s in (wanted or found)}

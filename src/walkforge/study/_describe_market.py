@@ -45,6 +45,7 @@ def describe_market(study: GptStudy, prepared: Prepared, one: GptMember) -> dict
         },
         "fold": one.market.fold.index,
         "trained": _trained(prepared, one),
+        "begins_with": _begins_with(one),
         "seed": one.seed,
         "best_epoch": one.trained.best_epoch,
         "best_validation_loss": one.trained.best_validation_loss,
@@ -63,11 +64,20 @@ def _only(values: Iterable[str]) -> str | None:
 
 
 def _trained(prepared: Prepared, one: GptMember) -> list[str]:
-    """Return when the first and the last token in training opened."""
+    """Return when the first and the last token opened that taught it, or what it began with."""
     table = one.market.table
     rows = (table.piece == SLICES.index("train")) & (table.run_first >= 0)
     opened = np.concatenate([series.bars.timestamp for series in prepared.series.values()])[rows]
-    return [utc_text(int(opened.min())), utc_text(int(opened.max()))]
+    own = [utc_text(int(opened.min())), utc_text(int(opened.max()))]
+    base = one.market.base
+    # The texts are as long as each other and sort as their moments do.
+    return own if base is None else [min(own[0], base.trained[0]), max(own[1], base.trained[1])]
+
+
+def _begins_with(one: GptMember) -> dict[str, str] | None:
+    """Return the bundle whose weights the training began with."""
+    base = one.market.base
+    return None if base is None else {"bundle": str(base.place), "manifest_sha256": base.digest}
 
 
 def _series(study: GptStudy, prepared: Prepared, one: GptMember) -> dict[str, dict[str, Any]]:

@@ -68,6 +68,12 @@ class JoinedRun:
         """Return how many trials stand behind it: every seed of every setting that was tried."""
         return self.study.judge.n_trials * len(self.study.seeds)
 
+    @property
+    def provenances(self) -> list[str]:
+        """Return where the bars came from that taught what the run went on from, if anything."""
+        found: list[str] = self.folder.read_json("run.json").get("base", {}).get("provenances", [])
+        return found
+
     def predictions(self, name: str) -> pl.DataFrame:
         """Return a table of probabilities without its logits."""
         table = self.folder.read_table(name)
@@ -190,7 +196,7 @@ def _bars(first: JoinedRun, run: JoinedRun) -> list[tuple[str, Any, Any]]:
     ours, theirs = (one.folder.read_json("data_info.json") for one in (run, first))
     return [
         (f"the digest of the bars of {name}", _digest(ours, name), _digest(theirs, name))
-        for name in theirs
+        for name in _series(first)
     ]
 
 

@@ -126,6 +126,7 @@ def _make(
         kind=ENSEMBLE,
         started=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
         runs=[run.as_plain() for run in joining.runs],
+        base={"provenances": sorted({one for run in joining.runs for one in run.provenances})},
     )
     with StageClock(folder, joining.watcher) as watched:
         watched.stage("weights")

@@ -25,7 +25,7 @@ from walkforge.market import Bars
 from walkforge.models import MarketGpt
 
 from ._bars import categories_of
-from ._folder import RunFolder
+from ._folder import RunFolder, file_name
 from ._gpt_study import GptStudy
 from ._load import load
 from ._study import DataSection, Study
@@ -49,6 +49,8 @@ class BaseModel:
     category_of: dict[str, str]
     categories: list[str]
     """A category's number is its place here."""
+    trained: list[str]
+    """When the first and the last token opened that taught it."""
 
     @classmethod
     def read(cls, place: Path, fold: int) -> "BaseModel":
@@ -62,7 +64,13 @@ class BaseModel:
             asset_of={one["series"]: one["asset"] for one in known["assets"]},
             category_of={one["series"]: one["category"] for one in known["assets"]},
             categories=known["categories"],
+            trained=config["train"],
         )
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of everything in it; its manifest knows those of its files."""
+        return digest_of_file(self.place / "manifest.json")
 
     def into(self, model: MarketGpt) -> None:
         """Write the weights into a model of its sizes; a direction head is not one of them."""
@@ -88,6 +96,8 @@ class BaseRun:
         """Return the run in `path`; raise RunError where it is none, not finished or another's."""
         folder = RunFolder.open(path)
         study = load(folder / "study.yaml")
+        if folder.has("ensemble.json"):
+            raise RunError(f"{path}: an ensemble; name one of the runs that it was made of")
         if not isinstance(study, GptStudy):
             raise RunError(f"{path}: its model is {study.model.name}; only marketgpt is fine-tuned")
         if not folder.has("predictions.parquet", "folds.json"):
@@ -95,14 +105,22 @@ class BaseRun:
         ranges = {one["fold"]: one for one in folder.read_json("folds.json")}
         return cls(folder, study, [_fold_of(one) for one in ranges.values()])
 
-    def digests(self) -> dict[str, str]:
-        """Return a digest of every model; each manifest knows the digests of its files."""
+    def as_plain(self) -> dict[str, Any]:
+        """Return what `run.json` of a run that goes on says: what it began with, from which bars.
+
+        Whatever taught the models that this run went on from is among the provenances.
+        """
         places = (
             self.folder.bundle("market", fold.index, f"seed{seed}")
             for fold in self.folds
             for seed in self.study.seeds
         )
-        return {place.name: digest_of_file(place / "manifest.json") for place in places}
+        before = self.folder.read_json("run.json").get("base", {}).get("provenances", [])
+        own = [one["provenance"] for one in self.folder.read_json("data_info.json").values()]
+        return {
+            "provenances": sorted({*before, *own}),
+            "sha256": {place.name: digest_of_file(place / "manifest.json") for place in places},
+        }
 
     def model(self, fold: Fold, seed: int) -> BaseModel:
         """Return the newest model that knows nothing of what `fold` is judged by.
@@ -116,7 +134,7 @@ class BaseRun:
         return BaseModel.read(self.folder.bundle("market", newest, f"seed{seed}"), newest)
 
     def chosen(
-        self, data: DataSection, bars: Mapping[str, Bars], note: Callable[[str], None] | None
+        self, data: DataSection, bars: Mapping[str, Bars], note: Callable[[str], None]
     ) -> dict[str, Bars]:
         """Return the bars of the chosen categories that the models know; `note` tells the others.
 
@@ -134,21 +152,31 @@ class BaseRun:
         of = categories_of(data, bars)
         asked = {name for name in bars if not self.categories or of[name] in self.categories}
         strangers = sorted(asked - known.asset_of.keys())
-        if strangers and note is not None:
+        if strangers:
             note(f"warning: not known to {self.folder.path}: {', '.join(strangers)}")
         mine = {name: one for name, one in bars.items() if known.category_of.get(name) in wanted}
         if not mine:
             raise StudyError(f"no series of {', '.join(wanted)} among the bars; bring other bars")
         return mine
 
-    def folds_for(self, study: Study, cut: Callable[[], list[Fold]]) -> list[Fold]:
-        """Return the folds of a study that goes on: the run's own where nothing was said of others.
+    def folds_for(
+        self,
+        study: Study,
+        bars: Mapping[str, Bars],
+        cut: Callable[[], list[Fold]],
+        note: Callable[[str], None],
+    ) -> list[Fold]:
+        """Return the folds of a study that goes on: the run's own where settings and bars are.
 
         Otherwise those that `cut` returns, but for early ones that no model may begin. Raises
         FoldError where none is left.
         """
-        if (study.folds, study.data) == (self.study.folds, self.study.data):
+        known = self.folder.read_json("data_info.json")
+        same_bars = all(known.get(n, {}).get("digest") == one.digest() for n, one in bars.items())
+        if same_bars and (study.folds, study.data) == (self.study.folds, self.study.data):
+            note(f"folds as in {self.folder.path}")
             return self.folds
+        note(f"folds cut anew: bars or settings are not those of {self.folder.path}")
         folds = cut()
         found = [fold for fold in folds if any(_may_begin(one, fold) for one in self.folds)]
         if not found:
@@ -172,7 +200,12 @@ def read_base(study: Study) -> BaseRun | None:
     """
     if not isinstance(study, GptStudy) or study.fine_tune.run is None:
         return None
-    base = BaseRun.read(Path(study.fine_tune.run))
+    path = Path(study.fine_tune.run)
+    if not (path / "study.yaml").is_file():
+        raise StudyError(
+            f"fine_tune.run is {path}; the run to go on from is not there, bring it back"
+        )
+    base = BaseRun.read(path)
     ours, theirs = _what_must_agree(study), _what_must_agree(base.study)
     for key, found in ours.items():
         if found != theirs[key]:
@@ -199,17 +232,22 @@ def fine_tune_study(
 ) -> GptStudy:
     """Return the study that goes on from the models of a finished run.
 
-    It is the run's own study but for fewer epochs and, where all weights move, a tenth of the
-    learning rate; `overrides` such as `training.epochs=3` come last. `lora_rank` learns low-rank
-    changes instead of all weights. Raises RunError and StudyError as `run` would.
+    It is the run's own study but for fewer epochs, one more trial and, where all weights move for
+    the first time, a tenth of the learning rate; `overrides` such as `training.epochs=3` come
+    last. `lora_rank` learns low-rank changes instead of all weights. Raises RunError and
+    StudyError as `run` would.
     """
     base = BaseRun.read(run)
     rate = base.study.training.learning_rate
+    if lora_rank is None and not _is_led_on_whole(base.study):
+        rate *= _RATE_OF_FULL
     settings = {
-        "name": "-".join([base.study.name, *categories, "tuned"]),
+        "name": "-".join([base.study.name, *map(file_name, categories), "tuned"]),
         "note": f"{base.study.name}, led on{' with ' if categories else ''}{', '.join(categories)}",
-        "training.learning_rate": rate * (_RATE_OF_FULL if lora_rank is None else 1.0),
+        "training.learning_rate": rate,
         "training.epochs": min(_MOST_EPOCHS, base.study.training.epochs),
+        # Whoever keeps the best of several has tried them all, on the same test slice.
+        "judge.n_trials": base.study.judge.n_trials + 1,
         "fine_tune.run": str(run.resolve()),
         "fine_tune.categories": list(categories),
         "fine_tune.method": "full" if lora_rank is None else "lora",
@@ -221,6 +259,10 @@ def fine_tune_study(
         raise StudyError(f"fine-tune {run}: model.name is {study.model.name}; leave it marketgpt")
     read_base(study)  # refuses what cannot go on
     return study
+
+
+def _is_led_on_whole(study: GptStudy) -> bool:
+    return study.fine_tune.run is not None and study.fine_tune.method == "full"
 
 
 def _may_begin(base: Fold, fold: Fold) -> bool:

@@ -72,6 +72,7 @@ class GptLearning:
         log_loss, accuracy = np.mean([one.gap for one in said], axis=0)
         forecasts = [one.forecasts for one in said if one.forecasts is not None]
         device = self.study.device
+        ranks = training.find_ranks(device.devices, device.nodes, self.device.type)
         return GptResults(
             members=[],
             predictions=pl.concat([one.predictions for one in said]),
@@ -80,7 +81,7 @@ class GptLearning:
             facts={
                 "device": str(self.device),
                 "device_reason": self._device_reason,
-                "devices": device.devices * device.nodes,
+                "devices": ranks.n_processes,
                 "precision": self.precision.name,
                 "precision_reason": self._precision_reason,
                 "n_members": len(said),

@@ -1,6 +1,7 @@
 """The description of a run of MarketGPT: one model of tokens for all series together."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from walkforge.base import StudyError
@@ -86,6 +87,9 @@ class FineTuneSection:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise StudyError(f"fine_tune.rank is {self.rank}; expected at least 1")
+        if self.run is not None:
+            # A run may be resumed from another folder than it was begun in.
+            object.__setattr__(self, "run", str(Path(self.run).resolve()))
         if self.run is None and (self.categories or self.method == "lora"):
             raise StudyError(
                 "fine_tune has no run to go on from; use `walkforge fine-tune RUN`, or set "

@@ -36,12 +36,15 @@ def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
     for name in ("metrics.json", "diagnostics.json", "backtest.json"):
         if not folder.has(name):
             raise RunError(f"{path}: {name} is missing; continue with `walkforge resume {path}`")
-    kind = folder.read_json("run.json").get("kind")
+    facts = folder.read_json("run.json")
+    kind = facts.get("kind")
+    # What taught the weights that it began with is part of where its bars come from.
+    before = [{"provenance": name} for name in facts.get("base", {}).get("provenances", [])]
     verdict = gates.judge(
         metrics=folder.read_json("metrics.json"),
         diagnostics=folder.read_json("diagnostics.json"),
         backtest=folder.read_json("backtest.json"),
-        data_info=folder.read_json("data_info.json"),
+        data_info={"bars": folder.read_json("data_info.json"), "before": before},
         profile=profile or load(folder / "study.yaml").judge.profile,
         without=_NOT_ASKED.get(kind, {}),
     )

@@ -106,12 +106,12 @@ def prepare(
     there are others.
     """
     _refuse_clashes(bars, study)
-    base = read_base(study)
-    bars = bars if base is None else base.chosen(study.data, bars, note)
+    base, tell = read_base(study), note or _unheard
+    bars = bars if base is None else base.chosen(study.data, bars, tell)
     tables = features.build_all(bars, study.features.set, note=note)
     series = {name: _series(one, tables.by_symbol[name], study) for name, one in bars.items()}
     targets = _one_table(series)
-    parts, left_out = _cut(series, study, base)
+    parts, left_out = _cut(series, study, _plans(series, study, base, tell))
     if not parts:
         raise FoldError(next(iter(left_out.values())))
     return Prepared(
@@ -129,14 +129,14 @@ def prepare(
 
 
 def _cut(
-    series: Mapping[str, Series], study: Study, base: BaseRun | None
+    series: Mapping[str, Series], study: Study, plans: Mapping[str, Callable[[], list[Fold]]]
 ) -> tuple[list[Part], dict[str, str]]:
     """Return the parts of all series, and why some have none."""
     each_for_itself = study.folds.calendar == "own" or study.one_for_all
     may_leave_out = each_for_itself and not study.data.symbols
     parts: list[Part] = []
     left_out = {}
-    for name, plan in _plans(series, study, base).items():
+    for name, plan in plans.items():
         try:
             parts += [_part(name, series[name], fold, study) for fold in plan()]
         except (FoldError, LabelError) as error:
@@ -144,6 +144,10 @@ def _cut(
                 raise
             left_out[name] = str(error)
     return parts, left_out
+
+
+def _unheard(text: str) -> None:
+    """Nobody listens."""
 
 
 def _one_table(series: dict[str, Series]) -> np.ndarray | None:
@@ -161,13 +165,17 @@ def _one_table(series: dict[str, Series]) -> np.ndarray | None:
 
 
 def _plans(
-    series: Mapping[str, Series], study: Study, base: BaseRun | None
+    series: Mapping[str, Series],
+    study: Study,
+    base: BaseRun | None,
+    note: Callable[[str], None],
 ) -> dict[str, Callable[[], list[Fold]]]:
     """Return for every series what cuts its folds: its own calendar, or the common one."""
     if study.folds.calendar == "own":
         return {name: partial(_own_folds, name, one, study) for name, one in series.items()}
     cut = partial(_folds_of, series, study)
-    shared = cut() if base is None else base.folds_for(study, cut)
+    bars = {name: one.bars for name, one in series.items()}
+    shared = cut() if base is None else base.folds_for(study, bars, cut, note)
     return {name: lambda: shared for name in series}
 
 

@@ -18,12 +18,13 @@ from walkforge.base import (
     UsageError,
     WalkforgeError,
     choose_device,
+    choose_precision,
     digest_of_json,
 )
 from walkforge.market import Bars
-from walkforge.training import Ranks, find_ranks
+from walkforge.training import Ranks, find_ranks, launched_first, require_shares
 
-from ._bars import instrument_before, missing_assets, read_bars
+from ._bars import instrument_before, missing_assets, read_bars, twins_told
 from ._baselining import Baselining
 from ._bundles import write_bundles
 from ._clock import StageClock
@@ -59,10 +60,12 @@ def run(
     machines, all call this with one `out` that they share; the first alone writes.
     Raises a WalkforgeError for anything that the user can mend.
     """
+    path = out_folder(study, out)
     if not is_first(study):
-        return _train_along(study, _shared(out), bars)
+        _refuse_another(path, study)
+        return _train_along(study, path, bars)
     folder = RunFolder.create(
-        out or default_folder(study.name),
+        path,
         as_yaml(study),
         {
             "study_digest": _digest(study),
@@ -76,6 +79,8 @@ def run(
             if missing := missing_assets(study.data, found):
                 words = f"{len(missing)} assets of {study.data.universe} have no bars"
                 watched.note(f"{words}: {', '.join(missing)}")
+            if bars is None and (twins := twins_told(study.data, found)):
+                watched.note(twins)
             prepared = _prepare(study, found, watched)
         except WalkforgeError:
             # A study that does not fit its bars leaves nothing behind.
@@ -106,7 +111,7 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         raise RunError(
             f"{path}: study.yaml has changed since the run began; put it back, or start a new run"
         )
-    if not is_first(study):
+    if not is_first(path):
         learned = folder.has("predictions.parquet")
         return path if learned else _train_along(study, path, bars_of_run(study, folder))
     with Watchdog(watcher or Silent()) as watched:
@@ -124,26 +129,49 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
 def is_first(study: Study | Path) -> bool:
     """Return whether this process is the one of a study's or a run's that writes, or the only one.
 
-    Raises TrainingError where fewer devices are here than the study asks for, RunError where the
-    folder holds no run.
+    Raises TrainingError where the study cannot train on the devices that are here, RunError where
+    the folder holds no run.
     """
     if isinstance(study, Path):
-        study = load(RunFolder.open(study) / "study.yaml")
-    return not study.one_for_all or _ranks(study).first
+        folder = RunFolder.open(study)
+        if folder.has("predictions.parquet"):  # nothing trains any more, on whatever devices
+            return launched_first()
+        study = load(folder / "study.yaml")
+    ranks = _ranks(study)
+    return ranks is None or ranks.first
 
 
-def _ranks(study: Study) -> Ranks:
-    device, _ = choose_device(study.device.device)
-    return find_ranks(study.device.devices, study.device.nodes, device.type)
+def out_folder(study: Study, out: Path | None) -> Path:
+    """Return the run folder, one with the time in its name where left out.
 
-
-def _shared(out: Path | None) -> Path:
-    if out is None:
+    Raises UsageError where several processes that somebody else has started write one run.
+    """
+    ranks = _ranks(study)
+    if out is None and ranks is not None and ranks.n_processes > 1 and ranks.started_elsewhere:
         raise UsageError(
             "several processes write one run, so its folder must have a name that all of them "
             "know; give it with --out"
         )
-    return out
+    return out or default_folder(study.name)
+
+
+def _ranks(study: Study) -> Ranks | None:
+    """Return who trains together; None for a study that trains in one process."""
+    if not isinstance(study, GptStudy):
+        return None
+    device, _ = choose_device(study.device.device)
+    precision, _ = choose_precision(study.device.precision, device)
+    ranks = find_ranks(study.device.devices, study.device.nodes, device.type)
+    require_shares(study.training, ranks, precision, sharded=study.device.sharded)
+    return ranks
+
+
+def _refuse_another(path: Path, study: Study) -> None:
+    """Raise RunError where the first process will refuse the folder and never train."""
+    folder = RunFolder(path)
+    begun = folder.has("run.json") and folder.read_json("run.json").get("study_digest")
+    if begun != _digest(study) or folder.has("predictions.parquet"):
+        RunFolder.refuse_used(path)
 
 
 def _train_along(study: Study, path: Path, bars: Mapping[str, Bars] | None) -> Path:
@@ -167,9 +195,10 @@ def bars_of_run(
         return read_bars(study) if bars is None else dict(bars)
     known = folder.read_json("data_info.json")
     if bars is None:
-        # By name: what the folder has got since must not push one of them out of a selection.
-        symbols = tuple(dict.fromkeys(str(one["symbol"]) for one in known.values()))
-        bars = read_bars(replace(study, data=replace(study.data, symbols=symbols)))
+        # By name and venue: what the folder has got since must not push one of them out.
+        venue_of = {str(one["symbol"]): str(one["venue"]) for one in known.values()}
+        named = replace(study, data=replace(study.data, symbols=tuple(venue_of)))
+        bars = read_bars(named, venue_of)
     changed = [s for s in known if s not in bars or known[s].get("digest") != bars[s].digest()]
     if changed:
         raise RunError(
@@ -274,7 +303,7 @@ def _note_data(
     """
     kept = {name: bars[name] for name in prepared.series}
     if prepared.base is not None:
-        found = prepared.base.digests()
+        found = prepared.base.as_plain()
         if folder.read_json("run.json").get("base", found) != found:
             raise RunError(
                 f"{folder.path}: the models of {prepared.base.folder.path} have changed since it "

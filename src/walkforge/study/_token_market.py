@@ -37,6 +37,8 @@ class TokenMarket:
     """A category's number is its place here."""
     report: dict[str, Any]
     """What the tokenizer loses on training and on test rows."""
+    base: BaseModel | None = None
+    """What the fold's model begins with."""
 
     def rows_of(self, series: str) -> slice:
         """Return the rows of a series in the table."""
@@ -85,6 +87,7 @@ def token_market(
         category_of=known.category_of,
         categories=known.categories,
         report=features.tokenizer_report(tokenizer, taught, tested),
+        base=base,
     )
 
 

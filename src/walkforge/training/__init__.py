@@ -10,7 +10,7 @@ from ._forecast_baselines import FORECAST_BASELINES, BaselineForecast, ForecastR
 from ._forecast_losses import forecast_losses
 from ._gpt_evaluate import TokenLosses, token_losses
 from ._gpt_plan import GptPlan
-from ._gpt_ranks import Ranks, find_ranks
+from ._gpt_ranks import Ranks, find_ranks, launched_first, require_shares
 from ._gpt_speed import flops_per_token, measured_flops, peak_flops
 from ._gpt_trainer import TrainedGpt, train_gpt
 from ._last_hidden import last_hidden
@@ -53,8 +53,10 @@ __all__ = [
     "flops_per_token",
     "forecast_losses",
     "last_hidden",
+    "launched_first",
     "measured_flops",
     "peak_flops",
+    "require_shares",
     "token_losses",
     "train_gpt",
     "train_pack",

@@ -115,6 +115,20 @@ class SeveralDevices:
         self._one.restore(state)
 
 
+@contextmanager
+def others_reached() -> Iterator[None]:
+    """Say in a line that a process has ended, or cannot be reached, on which others wait."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise TrainingError(
+            "another process of this training has ended or cannot be reached; mend what it says "
+            "and start all of them again, or go on with `walkforge resume`"
+        ) from error
+
+
 def _joined(kind: str, ranks: Ranks, *, sharded: bool) -> Any:
     """Return Fabric after this process has found the others; `kind` as in `torch.device.type`."""
     from lightning_fabric import Fabric

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from walkforge.base import TrainingError
+from walkforge.base import Precision, TrainingError
+
+from ._gpt_plan import GptPlan
 
 _OF_A_NODE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
@@ -25,10 +27,20 @@ class Ranks:
         return self.devices * self.nodes
 
     @property
+    def started_elsewhere(self) -> bool:
+        """Return whether not all of them are this process's own children."""
+        return self.started or self.nodes > 1
+
+    @property
     def first(self) -> bool:
         """Return whether this process is the one of all that writes files and reports."""
-        names = ("RANK", "LOCAL_RANK", "NODE_RANK") if self.n_processes > 1 else ()
-        return all(int(os.environ.get(name, "0")) == 0 for name in names)
+        return self.n_processes == 1 or launched_first()
+
+
+def launched_first() -> bool:
+    """Return whether whoever started this process calls it the first of all, or the only one."""
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK")
+    return all(int(os.environ.get(name, "0")) == 0 for name in names)
 
 
 def find_ranks(devices: int, nodes: int, kind: str) -> Ranks:
@@ -57,6 +69,25 @@ def find_ranks(devices: int, nodes: int, kind: str) -> Ranks:
             "node with all three, or use torchrun"
         )
     return Ranks(devices, nodes, started=False)
+
+
+def require_shares(plan: GptPlan, ranks: Ranks, precision: Precision, *, sharded: bool) -> None:
+    """Raise TrainingError where a batch cannot be shared out, or a model in this precision."""
+    n_processes = ranks.n_processes
+    if sharded and n_processes == 1:
+        raise TrainingError("a model is sharded over several devices; ask for at least 2")
+    if sharded and plan.batch_windows % n_processes:
+        raise TrainingError(
+            f"training.batch_windows is {plan.batch_windows}; a sharded model needs shares of one "
+            f"size, hence a multiple of {n_processes}"
+        )
+    if sharded and precision.scales_losses:
+        raise TrainingError("a sharded model trains in bfloat16 or float32, not in float16")
+    if plan.batch_windows < n_processes:
+        raise TrainingError(
+            f"training.batch_windows is {plan.batch_windows}, too few for {n_processes} devices; "
+            "it must be at least one for each"
+        )
 
 
 def _started() -> Ranks | None:

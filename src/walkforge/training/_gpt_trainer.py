@@ -19,14 +19,14 @@ from walkforge.models import MarketGpt
 
 from ._device import products_in
 from ._gpt_checkpoint import GptCheckpoints
-from ._gpt_devices import SeveralDevices
+from ._gpt_devices import SeveralDevices, others_reached
 from ._gpt_epoch import GptEpochs
 from ._gpt_hardware import Hardware
 from ._gpt_one_device import OneDevice
 from ._gpt_optimiser import moments_of, restore_moments
 from ._gpt_plan import GptPlan, warmup_of
 from ._gpt_processes import in_processes
-from ._gpt_ranks import find_ranks
+from ._gpt_ranks import find_ranks, require_shares
 from ._gpt_speed import Roof
 from ._gpt_whole import load_whole, whole
 from ._heap import freed_memory_kept
@@ -95,14 +95,14 @@ def train_gpt(
     }
     kept = None if checkpoints is None else GptCheckpoints(checkpoints)
     ranks = find_ranks(devices, nodes, device.type)
-    _require_shares(plan, ranks.n_processes, precision, sharded=sharded)
+    require_shares(plan, ranks, precision, sharded=sharded)
     if ranks.n_processes == 1:
         return _train(model, **settings, watcher=watcher, on=OneDevice(device, precision), to=kept)
     if ranks.started:
-        on = SeveralDevices(device.type, precision, ranks, sharded=sharded)
-        return _train(
-            model, **settings, watcher=watcher if on.first else Unwatched(), on=on, to=kept
-        )
+        with others_reached():
+            on = SeveralDevices(device.type, precision, ranks, sharded=sharded)
+            told = watcher if on.first else Unwatched()
+            return _train(model, **settings, watcher=told, on=on, to=kept)
     trained = in_processes(
         train_gpt, model, ranks, watcher, **settings,
         precision=precision, checkpoints=checkpoints, sharded=sharded,
@@ -169,7 +169,7 @@ class _Training:
         self._tell_plan()
         if checkpoints is not None:
             self._restore(checkpoints)
-            self._require_one_start(checkpoints)
+        self._require_one_start(checkpoints)
         while not self.done:
             report = self._run_epoch()
             # First the report, then the checkpoint: cut off between the two, the epoch is trained
@@ -268,13 +268,24 @@ class _Training:
         self.on.restore(plain["device"])
         self.watcher.note(f"going on after epoch {self.epoch}")
 
-    def _require_one_start(self, checkpoints: GptCheckpoints) -> None:
-        """Raise TrainingError where another machine has found another checkpoint, or none."""
-        epoch = torch.tensor(float(self.epoch), device=self.on.device)
-        if self.on.total(epoch).item() != self.epoch * self.on.n_processes:
+    def _require_one_start(self, checkpoints: GptCheckpoints | None) -> None:
+        """Raise TrainingError where other processes learn something else, or from another epoch.
+
+        One that had later bars would teach what the first one is judged by.
+        """
+        own = torch.tensor([int(self.identity[:8], 16), self.epoch], dtype=torch.float64)
+        every = self.on.total(own.to(self.on.device)).cpu()
+        same = every == own * self.on.n_processes
+        if not same[0]:
             raise TrainingError(
-                f"{checkpoints.folder}: not all processes find the same checkpoint there; it must "
-                "be a folder that all machines share"
+                "not all processes have the same study and bars; give every machine the same "
+                "files, and start anew"
+            )
+        if not same[1]:
+            where = "" if checkpoints is None else f"{checkpoints.folder}: "
+            raise TrainingError(
+                f"{where}not all processes find the same checkpoint there; it must be a folder "
+                "that all machines share"
             )
 
 
@@ -308,26 +319,6 @@ def _require_fit(model: MarketGpt, table: TokenTable) -> None:
                 f"the table has {what} {int(found.max())} as its highest and {int(found.min())} as "
                 f"its lowest; the model knows 0 to {limit - 1}"
             )
-
-
-def _require_shares(
-    plan: GptPlan, n_processes: int, precision: Precision, *, sharded: bool
-) -> None:
-    """Raise TrainingError where a batch cannot be shared out, or a model in this precision."""
-    if sharded and n_processes == 1:
-        raise TrainingError("a model is sharded over several devices; ask for at least 2")
-    if sharded and plan.batch_windows % n_processes:
-        raise TrainingError(
-            f"training.batch_windows is {plan.batch_windows}; a sharded model needs shares of one "
-            f"size, hence a multiple of {n_processes}"
-        )
-    if sharded and precision.scales_losses:
-        raise TrainingError("a sharded model trains in bfloat16 or float32, not in float16")
-    if plan.batch_windows < n_processes:
-        raise TrainingError(
-            f"training.batch_windows is {plan.batch_windows}, too few for {n_processes} devices; "
-            "it must be at least one for each"
-        )
 
 
 def _identity(model: MarketGpt, table: TokenTable, plan: GptPlan, seed: int) -> str:
