@@ -274,7 +274,7 @@ def _may_begin(base: Fold, fold: Fold) -> bool:
 
 
 def _what_must_agree(study: GptStudy) -> dict[str, Any]:
-    sizes = {f"model.{k}": v for k, v in study.model.sizes().items() if k != "dropout"}
+    sizes = {f"model.{k}": v for k, v in study.model.options().items() if k != "dropout"}
     rule = study.tokenizer
     tokens = {f"tokenizer.{k}": getattr(rule, k) for k in rule.__dataclass_fields__}
     return {**sizes, **tokens, "data.timeframe": study.data.timeframe}

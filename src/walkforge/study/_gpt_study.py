@@ -38,7 +38,7 @@ class GptModelSection:
         """Return whether the model forecasts bars: sampled paths do."""
         return self.decides == "paths"
 
-    def sizes(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """Return what its numbers depend on, by name."""
         return {k: v for k, v in asdict(self).items() if k not in ("name", "decides")}
 
@@ -156,5 +156,5 @@ class GptStudy(Study):
             vocabulary=vocabulary,
             n_assets=n_assets,
             n_categories=n_categories,
-            **self.model.sizes(),
+            **self.model.options(),
         )
