@@ -104,7 +104,7 @@ class Speaker:
         losses = training.token_losses(model, market.table, "test", precision=_EXACT)
         asked = self._asked(market.fold.index)
         if not self.study.model.forecasts:
-            self.watcher.doing(f"the direction head of fold {market.fold.index}")
+            self.watcher.doing(f"fitting the direction head of fold {market.fold.index}")
             parts = [part for part, _ in asked]
             model, trained = with_fitted_head(self.study, market, model, trained, parts)
         drawn = self._drawn(self._asking(market, model, seed), asked, folder)
