@@ -85,6 +85,13 @@ def test_a_checkpoint_of_full_training_is_refused_for_factors(tmp_path):
         train(adapted(), plan=replace(PLAN, epochs=1), checkpoints=tmp_path)
 
 
+def test_a_checkpoint_of_another_rank_is_refused(tmp_path):
+    train(adapted(), plan=replace(PLAN, epochs=1), checkpoints=tmp_path)
+
+    with pytest.raises(TrainingError, match="belongs to another"):
+        train(adapted(rank=3), plan=replace(PLAN, epochs=1), checkpoints=tmp_path)
+
+
 def test_factors_learn_in_parts_of_a_batch_and_with_blocks_computed_anew():
     whole = train(adapted(SURE))
     plan = replace(PLAN, micro_windows=2, gradient_checkpointing=True)

@@ -323,7 +323,7 @@ def _require_fit(model: MarketGpt, table: TokenTable) -> None:
 
 def _identity(model: MarketGpt, table: TokenTable, plan: GptPlan, seed: int) -> str:
     settings = {k: v for k, v in asdict(plan).items() if k not in _FREE_TO_CHANGE}
-    learned = [name for name, one in model.named_parameters() if one.requires_grad]
+    learned = [[name, *one.shape] for name, one in model.named_parameters() if one.requires_grad]
     return digest_of_json([asdict(model.shape), settings, seed, learned, table.digest])
 
 
