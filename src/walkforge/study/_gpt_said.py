@@ -21,8 +21,7 @@ from ._gpt_head import HeadScores, with_fitted_head
 from ._gpt_paths import Paths
 from ._gpt_study import GptStudy
 from ._gpt_tokens import token_frame
-from ._learn import Reader, ScoresReader
-from ._network import forecast_row
+from ._learn import Reader, fitted_reader
 from ._prediction_table import prediction_table
 from ._prepare import Part, Prepared
 from ._token_market import TokenMarket
@@ -180,25 +179,13 @@ class Speaker:
 
     def _calibrated(self, part: Part, outputs: FloatArray) -> PartLearned:
         """Return what the outputs (n, K) on a part's calibration slice teach."""
-        reader = self._reader(part, outputs)
+        reader = fitted_reader(self.study, self.prepared, part, outputs)
         calibrator = calibration.fit_calibrator(
             self.study.judge.calibration,
             reader.scores(outputs, part.rows.calibration),
             part.labels[part.rows.calibration].astype(np.int64),
         )
         return PartLearned(part, reader, calibrator)
-
-    def _reader(self, part: Part, outputs: FloatArray) -> Reader:
-        if not self.study.model.forecasts:
-            return ScoresReader()
-        return ForecastReader.fit(
-            forecast_row(self.study),
-            outputs,
-            part=part,
-            series=self.prepared.series[part.series],
-            rule=self.study.labels,
-            calibrated=self.study.judge.calibration != "none",
-        )
 
     def _tables(
         self,

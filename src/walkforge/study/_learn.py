@@ -220,7 +220,7 @@ class Learning:
 
     def _calibrated(self, part: Part, one: TrainedMember, outputs: FloatArray) -> Learned:
         """Return a member with what its outputs (n, K) on the calibration slice teach."""
-        reader = self._reader(part, outputs)
+        reader = fitted_reader(self.study, self.prepared, part, outputs)
         calibrator = calibration.fit_calibrator(
             self.study.judge.calibration,
             reader.scores(outputs, part.rows.calibration),
@@ -228,17 +228,19 @@ class Learning:
         )
         return Learned(part, one, reader, calibrator)
 
-    def _reader(self, part: Part, outputs: FloatArray) -> Reader:
-        if not self.study.model.forecasts:
-            return ScoresReader()
-        return ForecastReader.fit(
-            forecast_row(self.study),
-            outputs,
-            part=part,
-            series=self.prepared.series[part.series],
-            rule=self.study.labels,
-            calibrated=self.study.judge.calibration != "none",
-        )
+
+def fitted_reader(study: Study, prepared: Prepared, part: Part, outputs: FloatArray) -> Reader:
+    """Return what reads a member's outputs, taught by those (n, K) of its calibration slice."""
+    if not study.model.forecasts:
+        return ScoresReader()
+    return ForecastReader.fit(
+        forecast_row(study),
+        outputs,
+        part=part,
+        series=prepared.series[part.series],
+        rule=study.labels,
+        calibrated=study.judge.calibration != "none",
+    )
 
 
 def _refuse_diverged(trained: Sequence[TrainedMember]) -> None:
