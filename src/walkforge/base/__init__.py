@@ -31,7 +31,7 @@ from ._machine import (
     usable_cores,
 )
 from ._measure import Measure
-from ._names import nearest, one_of
+from ._names import listed, nearest, one_of
 from ._nvidia import nvidia_machine, nvml_handle, open_nvml
 from ._seeds import derive_seed
 from ._time import TIMEFRAMES_MS, parse_utc_ms, timeframe_ms, utc_text
@@ -70,6 +70,7 @@ __all__ = [
     "disk_bytes",
     "give_back_freed",
     "json_text",
+    "listed",
     "memory_bytes",
     "nearest",
     "nvidia_machine",

@@ -1,7 +1,7 @@
 """Names that a user may misspell."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ._errors import UsageError
 
@@ -20,3 +20,9 @@ def one_of(what: str, name: str, valid: Iterable[str]) -> str:
             f"unknown {what} {name!r}{nearest(name, choices)}; choose one of {', '.join(choices)}"
         )
     return name
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Return names with commas; those beyond `most` are only counted."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from walkforge.base import BarsError, BoolArray, FloatArray, nearest
-
-from ._names import listed
+from walkforge.base import BarsError, BoolArray, FloatArray, listed, nearest
 
 PRICES = ("open", "high", "low", "close")
 VALUES = (*PRICES, "volume")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from walkforge.base import TIMEFRAMES_MS, BarsError, nearest, timeframe_ms, utc_text
+from walkforge.base import TIMEFRAMES_MS, BarsError, listed, nearest, timeframe_ms, utc_text
 
 from ._bars import Bars
 from ._frames import read_bars_file
-from ._names import listed
 from ._resample import divides, resample
 
 

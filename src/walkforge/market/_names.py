@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from walkforge.base import TIMEFRAMES_MS, UsageError, timeframe_ms
@@ -45,9 +44,3 @@ def guess_names(path: Path) -> tuple[str | None, str | None]:
 def counted(count: int, what: str) -> str:
     """Return `1 hole`, `2 holes`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Return names with commas; those beyond `most` are only counted."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -13,10 +13,9 @@ from typing import Any
 
 import polars as pl
 
-from walkforge.base import BarsError, digest_of_file
+from walkforge.base import BarsError, digest_of_file, listed
 
 from ._columns import KLINE_COLUMNS, find_columns, find_symbol_column
-from ._names import listed
 
 SUFFIXES = (".parquet", ".csv", ".zip")
 METADATA_KEY = "walkforge"

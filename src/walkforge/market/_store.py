@@ -16,6 +16,7 @@ from walkforge.base import (
     FloatArray,
     IntArray,
     atomic_path,
+    listed,
     nearest,
     timeframe_ms,
     utc_text,
@@ -26,7 +27,7 @@ from ._calendar import CALENDAR_SHOWS_MS, holes_in
 from ._columns import VALUES
 from ._frames import bars_to_frame, read_bars_file, write_parquet
 from ._merge import unite
-from ._names import counted, listed, safe_name
+from ._names import counted, safe_name
 from ._sources import Source, part_of_frame, read_metadata, read_source
 from ._tables import Table, read_table
 

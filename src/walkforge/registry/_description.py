@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from walkforge.base import BundleError
+from walkforge.base import BundleError, listed
 
 DESCRIPTION = "bundle.json"
 MEMBERS = "members"
@@ -35,7 +35,6 @@ MARKET_KEYS = (
     *ENSEMBLE_KEYS,
 )
 _ROUNDING = 1e-9
-_MOST_NAMES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +143,4 @@ def _listed(value: Any) -> str:
     """Return names with commas, each once, and of very many the first."""
     if not isinstance(value, list):
         return str(value)
-    names = list(dict.fromkeys(map(str, value)))
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
+    return listed(list(dict.fromkeys(map(str, value))))

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from walkforge.base import BarsError, BundleError, UsageError, nearest
+from walkforge.base import BarsError, BundleError, UsageError, listed, nearest
 from walkforge.market import Bars, guess_names, read_bars
 from walkforge.registry import Bundle, KnownSeries, known_series
-
-_MOST_NAMES = 12
 
 
 def require_known(bundle: Bundle, symbol: str, timeframe: str) -> KnownSeries:
@@ -106,6 +104,4 @@ def _timeframes(series: Sequence[KnownSeries]) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    known = list(dict.fromkeys(names))
-    more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
-    return ", ".join(known[:_MOST_NAMES]) + more
+    return listed(list(dict.fromkeys(names)))

@@ -42,7 +42,6 @@ class BaseModel:
 
     place: Path
     fold: int
-    shape: dict[str, Any]
     tokenizer: Tokenizer
     asset_of: dict[str, int]
     """Number of every series that it knows."""
@@ -59,7 +58,6 @@ class BaseModel:
         return cls(
             place=place,
             fold=fold,
-            shape=config["shape"],
             tokenizer=read_tokenizer(place),
             asset_of={one["series"]: one["asset"] for one in known["assets"]},
             category_of={one["series"]: one["category"] for one in known["assets"]},
