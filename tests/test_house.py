@@ -18,6 +18,7 @@ _UP_TO_STUDY = {
 ALLOWED: dict[str, set[str]] = {
     "base": set(),
     "market": {"base"},
+    "sources": {"base", "market"},
     "features": {"base", "market"},
     "execution": {"base", "market"},
     "labels": {"base", "market", "execution"},
@@ -32,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"base", "gates"},
     "study": _UP_TO_STUDY,
     "runtime": {"base", "market", "features", "models", "calibration", "execution", "registry"},
-    "cli": {"base", "market", "study", "registry", "runtime", "report"},
+    "cli": {"base", "market", "sources", "study", "registry", "runtime", "report"},
 }
 ROOMS = sorted(path.name for path in SRC.iterdir() if (path / "__init__.py").exists())
 

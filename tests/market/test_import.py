@@ -10,7 +10,7 @@ import pytest
 from drawn import random_bars
 from walkforge.base import BarsError
 from walkforge.market import Bars, BarStore, bars_to_frame, import_bars, read_folder
-from walkforge.market._sources import read_metadata
+from walkforge.market._raw_files import read_metadata
 
 KLINE_HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,"
@@ -125,14 +125,14 @@ def test_an_interrupted_import_leaves_the_store_as_it_was(tmp_path, store, monke
     folder = tmp_path / "archive"
     zipped(folder, random_bars(30), "AAAUSDT-1m-2024-01", checksum=False)
     zipped(folder, random_bars(30), "BBBUSDT-1m-2024-01", checksum=False)
-    read_source = _import.read_source
+    read_raw_file = _import.read_raw_file
 
     def interrupted_at_the_second(path):
         if path.name.startswith("BBB"):
             raise KeyboardInterrupt
-        return read_source(path)
+        return read_raw_file(path)
 
-    monkeypatch.setattr(_import, "read_source", interrupted_at_the_second)
+    monkeypatch.setattr(_import, "read_raw_file", interrupted_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         import_bars(folder, store, venue="test")
     assert [path for path in store.root.rglob("*") if path.is_file()] == []

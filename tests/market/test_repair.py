@@ -101,7 +101,7 @@ def test_a_parquet_file_keeps_its_metadata_and_remembers_the_repair(tmp_path):
     frame = pl.read_parquet(path)
     twisted = pl.concat([frame[10:], frame[:12]])
     from walkforge.market._frames import write_parquet
-    from walkforge.market._sources import read_metadata
+    from walkforge.market._raw_files import read_metadata
 
     write_parquet(path, twisted, read_metadata(path))
     with pytest.raises(BarsError, match="opens before row"):

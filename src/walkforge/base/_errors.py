@@ -21,6 +21,14 @@ class BarsError(WalkforgeError):
     """Bars are missing, unreadable or break a rule of the market room."""
 
 
+class FetchError(WalkforgeError):
+    """A source of bars cannot be reached, refuses, or answers nonsense."""
+
+
+class SourceUnreachableError(FetchError):
+    """A source that will not answer for now, whatever is asked: nothing more is tried."""
+
+
 class FeatureError(WalkforgeError):
     """Features cannot be computed, or do not match what was expected."""
 

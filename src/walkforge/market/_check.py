@@ -18,8 +18,8 @@ from ._calendar import Hole, holes_in
 from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
 from ._frames import bars_to_frame
 from ._names import counted, guess_names
+from ._raw_files import Part, data_files, part_of_frame, read_raw_file
 from ._refuse import look_at, structural_errors
-from ._sources import Part, data_files, part_of_frame, read_source
 from ._tables import Table, read_table
 
 
@@ -137,7 +137,7 @@ def check_path(
     reports = []
     for file in data_files(path):
         named = timeframe or guess_names(file)[1]
-        for part in read_source(file).parts:
+        for part in read_raw_file(file).parts:
             reports.append(_check_part(part, named, calendar, allowed, limits))
     return reports
 

@@ -12,8 +12,8 @@ from walkforge.base import BarsError
 
 from ._bars import Bars
 from ._columns import VALUES
+from ._raw_files import METADATA_KEY, part_of_frame, read_raw_file
 from ._refuse import refuse_errors
-from ._sources import METADATA_KEY, part_of_frame, read_source
 from ._tables import Table, read_table
 
 
@@ -75,7 +75,7 @@ def bars_from_table(
 
 def read_bars_file(path: Path, *, venue: str, symbol: str, timeframe: str) -> Bars:
     """Read one file of bars; what its metadata says of their origin is believed."""
-    source = read_source(path)
+    source = read_raw_file(path)
     if len(source.parts) > 1:
         raise BarsError(f"{path}: holds {len(source.parts)} files, expected one; import it first")
     return bars_from_table(

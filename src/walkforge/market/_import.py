@@ -13,7 +13,7 @@ from walkforge.base import BarsError, UsageError, timeframe_ms
 from ._bars import Bars
 from ._frames import bars_from_table
 from ._names import counted, guess_names, safe_name
-from ._sources import Source, data_files, read_source
+from ._raw_files import RawFile, data_files, read_raw_file
 from ._store import BarStore, WriteReport
 from ._tables import Table, read_table
 
@@ -123,10 +123,10 @@ def _import_series(
 ) -> ImportReport:
     venue, symbol, timeframe = names
     tables: list[Table] = []
-    sources: list[Source] = []
+    sources: list[RawFile] = []
     pieces: list[Bars] = []
     for file in files:
-        source = read_source(file)
+        source = read_raw_file(file)
         told = source.metadata.get("calendar", "auto")
         for part in source.parts:
             table = read_table(part)

@@ -14,8 +14,8 @@ from . import _look
 from ._findings import Finding
 from ._frames import write_parquet
 from ._names import counted, guess_names
+from ._raw_files import Part, RawFile, read_raw_file
 from ._refuse import errors_in
-from ._sources import Part, Source, read_source
 from ._tables import Table, read_table
 
 
@@ -88,7 +88,7 @@ def repair_bars(
     unreadable files; UsageError where no place is named or the place is of another kind.
     """
     place = _place_for(source, target, in_place=in_place)
-    whole = read_source(source, every_column=True)
+    whole = read_raw_file(source, every_column=True)
     if len(whole.parts) > 1:
         raise UsageError(f"{source}: holds {len(whole.parts)} files; unpack it and mend each")
     table = read_table(whole.parts[0])
@@ -158,7 +158,7 @@ def _errors_left(part: Part, timeframe: str | None) -> list[Finding]:
     return list(table.problems) if timeframe is None else errors_in(table, timeframe)
 
 
-def _write(place: Path, part: Part, whole: Source, report: RepairReport) -> None:
+def _write(place: Path, part: Part, whole: RawFile, report: RepairReport) -> None:
     try:
         with atomic_path(place) as temporary:
             _write_kind(temporary, place.suffix.lower(), part, whole, report)
@@ -166,7 +166,7 @@ def _write(place: Path, part: Part, whole: Source, report: RepairReport) -> None
         raise BarsError(f"{place}: cannot be written: {error.strerror or error}") from None
 
 
-def _write_kind(path: Path, kind: str, part: Part, whole: Source, report: RepairReport) -> None:
+def _write_kind(path: Path, kind: str, part: Part, whole: RawFile, report: RepairReport) -> None:
     if kind == ".csv":
         part.frame.write_csv(path, include_header=part.has_header)
         return

@@ -28,7 +28,7 @@ from ._columns import VALUES
 from ._frames import bars_to_frame, read_bars_file, write_parquet
 from ._merge import unite
 from ._names import counted, safe_name
-from ._sources import Source, part_of_frame, read_metadata, read_source
+from ._raw_files import RawFile, part_of_frame, read_metadata, read_raw_file
 from ._tables import Table, read_table
 
 
@@ -156,7 +156,7 @@ class BarStore:
         like: Bars,
         tables: Sequence[Table],
         *,
-        sources: Sequence[Source],
+        sources: Sequence[RawFile],
         calendar: str = "auto",
     ) -> Iterator[WriteReport]:
         """Yield what adding the tables will do; do it when the block ends without an error.
@@ -166,7 +166,7 @@ class BarStore:
         series of two weeks or more tell its own.
         """
         path = self.path(like.venue, like.symbol, like.timeframe)
-        stored = read_source(path) if path.is_file() else None
+        stored = read_raw_file(path) if path.is_file() else None
         old = [] if stored is None else [read_table(stored.parts[0])]
         provenance = like.provenance if stored is None else _common_provenance(like, stored)
         pieces = [*old, *tables]
@@ -205,7 +205,7 @@ class BarStore:
 
 
 def _joined(
-    like: Bars, stored: Source | None, provenance: str, timestamp: IntArray, values: FloatArray
+    like: Bars, stored: RawFile | None, provenance: str, timestamp: IntArray, values: FloatArray
 ) -> Bars:
     before = [] if stored is None else stored.metadata.get("history", [])
     return Bars(
@@ -226,7 +226,7 @@ def _with_own_calendar(bars: Bars) -> Bars:
     return bars if span_ms < CALENDAR_SHOWS_MS else replace(bars, calendar="auto")
 
 
-def _common_provenance(like: Bars, stored: Source) -> str:
+def _common_provenance(like: Bars, stored: RawFile) -> str:
     """Return the weaker of two claims; what is not real is never joined with what is."""
     old, new = stored.metadata.get("provenance", "file"), like.provenance
     if {old, new} == {"exchange", "file"}:
@@ -257,7 +257,7 @@ def _report(bars: Bars, rows_given: int, rows_new: int, path: Path) -> WriteRepo
     )
 
 
-def _source_entry(source: Source) -> dict[str, Any]:
+def _source_entry(source: RawFile) -> dict[str, Any]:
     return {
         "file": source.path.name,
         "sha256": source.sha256,

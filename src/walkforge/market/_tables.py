@@ -11,7 +11,7 @@ from walkforge.base import BarsError, BoolArray, FloatArray, IntArray
 
 from ._columns import VALUES
 from ._findings import ERROR_KINDS, Finding
-from ._sources import Part
+from ._raw_files import Part
 from ._stamps import read_stamps
 
 

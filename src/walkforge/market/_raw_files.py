@@ -40,7 +40,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RawFile:
     """A file of bars: its tables, its digest, and whether a checksum beside it agreed."""
 
     path: Path
@@ -78,7 +78,7 @@ def part_of_frame(name: str, frame: pl.DataFrame) -> Part:
     return Part(name, frame, columns)
 
 
-def read_source(path: Path, *, every_column: bool = False) -> Source:
+def read_raw_file(path: Path, *, every_column: bool = False) -> RawFile:
     """Read a file of bars without judging its cells: the columns we need, or all of them.
 
     Raises BarsError where the file is missing, empty, damaged, of another kind, holds several
@@ -96,10 +96,10 @@ def read_source(path: Path, *, every_column: bool = False) -> Source:
         checked = _agrees_with_checksum(path, sha256)
         if kind == ".parquet":
             parts, metadata = (_read_parquet(path, every_column),), read_metadata(path)
-            return Source(path, sha256, checked, parts, metadata)
+            return RawFile(path, sha256, checked, parts, metadata)
         if kind == ".zip":
-            return Source(path, sha256, checked, _read_zip(path, every_column))
-        return Source(
+            return RawFile(path, sha256, checked, _read_zip(path, every_column))
+        return RawFile(
             path, sha256, checked, (_read_csv(path.read_bytes(), str(path), every_column),)
         )
     except OSError as error:

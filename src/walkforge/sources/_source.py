@@ -1,0 +1,135 @@
+"""What every source of bars can do, and what passes between a source and the fetch.
+
+A fetch asks a source which pieces would fill the spans that are missing, then fetches the pieces
+one by one, several at once where the source allows it, and stores what is delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, NamedTuple, Protocol
+
+import polars as pl
+
+
+class Span(NamedTuple):
+    """Bars that open in [start_ms, end_ms), UTC."""
+
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A symbol that a source knows."""
+
+    symbol: str
+    """Its name in a store, such as BTCUSDT or BTC-USD."""
+    first_ms: int | None = None
+    """First moment with bars, where the list itself tells."""
+    last_ms: int | None = None
+    """Where its bars end for good; None while it trades, or where nobody knows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """What is fetched at once: a file of an archive, or the pages of one stretch of time."""
+
+    symbol: str
+    timeframe: str
+    span: Span
+    """The bars that it answers for, those included that the source does not have."""
+    name: str
+    """What a manifest remembers it by, such as `BTCUSDT-1m-2024-01.zip`."""
+    size_bytes: int | None = None
+    """What comes over the wire, where it is known before."""
+    version: str = ""
+    """Changes when the source issues the piece anew; empty where it never does."""
+    replaces: bool = False
+    """Whether its bars take the place of stored ones that differ: a file issued anew."""
+    place: str = ""
+    """Where the source finds it; nobody else reads it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """What a piece brought."""
+
+    piece: Piece
+    frame: pl.DataFrame | None
+    """`timestamp` (Datetime ms UTC), `open`, `high`, `low`, `close`, `volume` (Float64) and maybe
+    more Float64 columns, complete bars in time order within the span; None where there are none.
+    """
+    answered_to_ms: int
+    """The piece is answered for up to here: its end, or the close of the last complete bar."""
+    received_bytes: int = 0
+    entry: dict[str, Any] = field(default_factory=dict)
+    """What a manifest keeps beside name, version and time: `sha256`, `url`, `checksum_agreed`."""
+
+
+class Source(Protocol):
+    """One origin of bars of one venue.
+
+    Every method may raise FetchError: the source cannot be reached, refuses, or answers nonsense.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a user calls it, such as `binance-archive`."""
+
+    @property
+    def venue(self) -> str:
+        """The venue of a store that its bars belong to."""
+
+    @property
+    def provenance(self) -> str:
+        """`exchange`, `sample`, `simulated` or `file`."""
+
+    @property
+    def calendar(self) -> str:
+        """`24/7`, `session`, or `auto` where the stamps shall tell."""
+
+    @property
+    def connections(self) -> int:
+        """How many pieces may be fetched at once; `fetch` is then called from so many threads."""
+
+    @property
+    def limits(self) -> str:
+        """Its rate limits in words, for people."""
+
+    def listings(self) -> list[Listing]:
+        """Return the symbols it knows, in the order of their names."""
+
+    def first_ms(self, symbol: str, timeframe: str) -> int | None:
+        """Return the opening time of the first bar, None where it has none.
+
+        Raises UsageError, with the nearest name, for a symbol that it does not list, and for a
+        timeframe that it does not have.
+        """
+
+    def pieces(
+        self,
+        symbol: str,
+        timeframe: str,
+        *,
+        wanted: Span,
+        missing: Sequence[Span],
+        files: Mapping[str, str],
+    ) -> list[Piece]:
+        """Return what to fetch, in time order, so that nothing of `missing` stays open.
+
+        `missing` are the parts of `wanted` that no piece has answered for yet; `files` are the
+        versions of the pieces fetched before, by name. A piece within `wanted` that was issued
+        anew since comes again. Raises as `first_ms` does.
+        """
+
+    def fetch(self, piece: Piece, halt: Event) -> Delivery:
+        """Fetch one piece; may be called from several threads.
+
+        Waits and tries again where that helps, until `halt` is set.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
