@@ -24,6 +24,7 @@ os.environ["WALKFORGE_CACHE_GIB"] = "0"  # features are computed, not found
 
 from _side_by_side import hardware
 
+from walkforge.base import Silent
 from walkforge import market, study
 from walkforge.base import peak_resident_bytes, resident_bytes
 
@@ -96,7 +97,7 @@ def _in_own_process(n_rows: int, n_symbols: int, settings: list[str]) -> dict[st
     return json.loads(done.stdout.splitlines()[-1])
 
 
-class _Peaks(study.Silent):
+class _Peaks(Silent):
     """Notes the highest resident size of each stage, and of each piece of a stage."""
 
     def __init__(self) -> None:

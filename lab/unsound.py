@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from walkforge.base import Silent
 from walkforge import features, labels, models, study, training
 from walkforge.base import choose_device, choose_precision, derive_seed, whole_windows
 from walkforge.study import read_bars
 
 
-class Progress(study.Silent):
+class Progress(Silent):
     """Says how each epoch went."""
 
     def epoch(self, report: dict) -> None:

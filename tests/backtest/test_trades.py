@@ -70,6 +70,7 @@ def test_trades_have_the_columns_and_types_that_others_read():
         "exit_kind": pl.String,
         "size": pl.Float64,
         "fee": pl.Float64,
+        "funding": pl.Float64,
         "pnl": pl.Float64,
         "stop": pl.Float64,
         "target": pl.Float64,

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from walkforge import study
+from walkforge.base import Silent
 from walkforge.cli._interrupt import Interruptible
 
 REPORT = {"epoch": 1, "epochs": 2}
@@ -20,7 +20,7 @@ def _signals_as_in_a_terminal():
     signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
-class _Listener(study.Silent):
+class _Listener(Silent):
     def __init__(self):
         self.steps, self.notes = [], []
         self.spoken = threading.Event()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from walkforge.base import UsageError
-from walkforge.execution import Bracket, Costs, order_sizes, sizes_for_notional
+from walkforge.execution import Bracket, Charges, Costs, order_sizes, sizes_for_notional
 from walkforge.market import Instrument
 
 
@@ -40,10 +40,22 @@ def test_impossible_costs_are_refused_by_name(field, value):
         Costs(**{field: value})
 
 
-def test_costs_multiply():
-    assert Costs(fee_frac=0.001, slippage_ticks=2.0).times(4) == Costs(
-        fee_frac=0.004, slippage_ticks=8.0
+def test_costs_are_charged_by_the_instruments_tick_and_multiply():
+    charges = Costs(fee_frac=0.001, slippage_ticks=2.0).of(_venue())
+    assert charges.times(4) == Charges(
+        market_fee_frac=0.004, limit_fee_frac=0.004, slippage_price=0.8
     )
+    assert charges.at_fee(0.002) == Charges(
+        market_fee_frac=0.002, limit_fee_frac=0.002, slippage_price=0.2
+    )
+
+
+def test_no_fee_takes_the_instruments_own():
+    venue = _venue(maker_fee_frac=0.0002, taker_fee_frac=0.0005)
+    charges = Costs(fee_frac=None).of(venue)
+    assert (charges.market_fee_frac, charges.limit_fee_frac) == (0.0005, 0.0002)
+    with pytest.raises(UsageError, match=r"TEST: its maker fee is not known \(instrument given\)"):
+        Costs(fee_frac=None).of(_venue(taker_fee_frac=0.0005))
 
 
 def test_sizes_are_rounded_down_to_the_lot_step():

@@ -12,6 +12,7 @@ from walkforge.base import BarsError, UsageError
 from walkforge.market import (
     ERROR_KINDS,
     NOTE_KINDS,
+    BarStore,
     CheckLimits,
     bars_to_frame,
     check_bars,
@@ -60,6 +61,17 @@ def test_gaps_are_found_with_all_holes_and_the_largest():
     )
     assert report.usable
     assert not report.ok
+
+
+def test_every_hole_has_a_line_below_the_gaps():
+    report = check_bars(random_bars(300, holes_at=(100, 200)), allow=["gaps"])
+    assert report.lines()[1:] == [
+        "      hole         after 2024-01-01 01:39, before 2024-01-01 01:50: 10 missing bars",
+        "      hole         after 2024-01-01 03:29, before 2024-01-01 03:40: 10 missing bars",
+    ]
+    stamps = np.delete(session(8), np.arange(10, 15))
+    line = check_bars(daily_frame(stamps), timeframe="1d").lines()[1]
+    assert line.endswith("after 2024-01-12 00:00, before 2024-01-22 00:00: about 5 missing bars")
 
 
 def test_what_is_allowed_is_reported_and_does_not_count():
@@ -236,6 +248,37 @@ def test_a_folder_is_checked_file_by_file(write_csv, tmp_path):
     assert [finding.place for finding in reports[1].findings] == ["line 5"]
     with pytest.raises(BarsError, match="no such file or folder"):
         check_path(tmp_path / "gone")
+
+
+def test_a_series_in_parts_is_checked_as_one_with_the_holes_between_its_parts(tmp_path):
+    bars = random_bars(3 * 744, timeframe="1h")
+    months = bars.timestamp.astype("datetime64[ms]").astype("datetime64[M]")
+    edge = int(np.flatnonzero(np.diff(months.astype(int)))[0])
+    store = BarStore(tmp_path)
+    for rows in (slice(0, edge), slice(edge + 3, None)):
+        store.write(bars.take(rows))
+    (report,) = check_path(tmp_path)
+    assert (report.rows, report.timeframe) == (len(bars) - 3, "1h")
+    assert [hole.missing_bars for hole in report.holes] == [3]
+    assert check_path(store.path(bars.venue, bars.symbol, "1h")) == [report]
+
+
+def test_what_no_manifest_names_and_what_holds_no_bars_is_passed_over(tmp_path):
+    path = BarStore(tmp_path).write(random_bars(50)).path
+    left_behind = path / "2023-12.0123456789ab.parquet"
+    left_behind.write_bytes(b"half of a par")
+    (path.parent / "funding.parquet").write_bytes(b"rates")
+    (path.parent.parent / "instruments.json").write_text("{}")
+    assert [report.rows for report in check_path(tmp_path)] == [50]
+
+
+def test_a_stored_calendar_goes_before_what_the_bars_show(tmp_path):
+    bars = dataclasses.replace(random_bars(50, holes_at=(20,)), calendar="session")
+    BarStore(tmp_path).write(bars)
+    (report,) = check_path(tmp_path)
+    assert (report.calendar, report.holes) == ("session", ())
+    (report,) = check_path(tmp_path, calendar="24/7")
+    assert (report.calendar, len(report.holes)) == ("24/7", 1)
 
 
 def test_a_report_is_plain_data_that_json_takes():

@@ -10,7 +10,6 @@ import pytest
 from drawn import random_bars
 from walkforge.base import BarsError
 from walkforge.market import Bars, BarStore, bars_to_frame, import_bars, read_folder
-from walkforge.market._raw_files import read_metadata
 
 KLINE_HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,"
@@ -107,7 +106,7 @@ def test_a_folder_of_zips_is_joined_by_series_and_checksums_are_counted(tmp_path
     assert_holds(store, bars)
     assert_holds(store, other, symbol="ETHUSDT")
     assert [(r.files, r.files_with_checksum) for r in reports] == [(2, 1), (1, 1)]
-    assert [(r.written.rows_given, r.written.rows_new) for r in reports] == [(95, 90), (20, 20)]
+    assert [(r.written.rows_given, r.written.rows_new) for r in reports] == [(90, 90), (20, 20)]
 
 
 def test_files_that_contradict_each_other_are_refused_with_both_places(tmp_path, store):
@@ -135,16 +134,18 @@ def test_an_interrupted_import_leaves_the_store_as_it_was(tmp_path, store, monke
     monkeypatch.setattr(_import, "read_raw_file", interrupted_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         import_bars(folder, store, venue="test")
-    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+    assert list(store.root.rglob("*.parquet")) == []
+    assert store.list() == []
 
 
 def test_importing_again_changes_nothing_and_says_so(write_csv, store):
     path = write_csv(*kline_lines(random_bars(40)), header=None)
     first = import_bars(path, store, venue="test")[0]
-    before = first.written.path.read_bytes()
+    manifest = first.written.path / "manifest.json"
+    before = manifest.read_bytes()
     again = import_bars(path, store, venue="test")[0]
     assert (again.written.rows_new, again.written.rows_total) == (0, 40)
-    assert first.written.path.read_bytes() == before
+    assert manifest.read_bytes() == before
     assert "0 new bars, 40 known before; now 40 bars" in again.summary()
 
 
@@ -155,11 +156,14 @@ def test_the_store_remembers_each_source_with_digest_and_time(write_csv, store):
             *kline_lines(bars.take(part)), name=f"BTCUSDT-1m-{part.start}.csv", header=None
         )
         report = import_bars(path, store, venue="test")[0]
-    sources = read_metadata(report.written.path)["sources"]
+    manifest = store.manifest("test", "BTCUSDT", "1m")
+    sources = manifest.sources
     assert [source["file"] for source in sources] == ["BTCUSDT-1m-0.csv", "BTCUSDT-1m-20.csv"]
     assert sources[1]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert sources[1]["imported_at"].endswith("+00:00")
+    assert sources[1]["fetched_at"].endswith("+00:00")
     assert not sources[1]["checksum_agreed"]
+    assert [part.sources for part in manifest.parts] == [("file",)]
+    assert report.written.rows_total == manifest.rows == 40
 
 
 def test_names_given_for_one_file_win_over_its_name(write_csv, store):

@@ -1,6 +1,7 @@
 """A folder SYMBOL/TIMEFRAME.parquet is read directly, with errors that help."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -118,10 +119,11 @@ def twins(store):
 
 
 def test_the_venues_of_a_symbol_are_told_without_a_file_being_opened(twins):
-    (twins / "drawn" / "AAAUSDT" / "1m.parquet").write_bytes(b"no bars")
+    manifest = twins / "drawn" / "AAAUSDT" / "1m" / "manifest.json"
+    manifest.write_bytes(b"no bars")
     expected = {"AAAUSDT": ["another", "drawn"], "BBBUSDT": ["another"]}
     assert venues_by_symbol(twins, "1m") == venues_by_symbol(twins, "1h") == expected
-    (twins / "drawn" / "AAAUSDT" / "1m.parquet").rename(twins / "drawn" / "AAAUSDT" / "1d.parquet")
+    manifest.parent.rename(twins / "drawn" / "AAAUSDT" / "1d")
     assert venues_by_symbol(twins, "1h") == {"AAAUSDT": ["another"], "BBBUSDT": ["another"]}
 
 
@@ -159,6 +161,7 @@ def test_a_broken_file_is_refused_with_its_path_and_row(folder):
     from walkforge.market import bars_to_frame
 
     frame = bars_to_frame(random_bars(600, symbol="AAAUSDT"))
+    shutil.rmtree(folder / "AAAUSDT" / "1m")
     frame[[0, 2, 1]].write_parquet(folder / "AAAUSDT" / "1m.parquet")
     with pytest.raises(BarsError, match=r"1m.parquet: row 2 .* opens before row 1"):
         read_folder(folder, timeframe="1m")

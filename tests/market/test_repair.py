@@ -96,14 +96,13 @@ def test_nothing_left_is_an_error(write_csv):
 
 
 def test_a_parquet_file_keeps_its_metadata_and_remembers_the_repair(tmp_path):
-    store = BarStore(tmp_path)
-    path = store.write(random_bars(30)).path
-    frame = pl.read_parquet(path)
-    twisted = pl.concat([frame[10:], frame[:12]])
     from walkforge.market._frames import write_parquet
-    from walkforge.market._raw_files import read_metadata
 
-    write_parquet(path, twisted, read_metadata(path))
+    store = BarStore(tmp_path)
+    path = tmp_path / "drawn" / "RANDOM" / "1m.parquet"
+    path.parent.mkdir(parents=True)
+    frame = bars_to_frame(random_bars(30))
+    write_parquet(path, pl.concat([frame[10:], frame[:12]]), {"provenance": "simulated"})
     with pytest.raises(BarsError, match="opens before row"):
         store.read("drawn", "RANDOM", "1m")
     repair_bars(path, in_place=True)
@@ -111,6 +110,14 @@ def test_a_parquet_file_keeps_its_metadata_and_remembers_the_repair(tmp_path):
     assert bars.digest() == random_bars(30).digest()
     assert bars.provenance == "simulated"
     assert bars.history == ("repaired: 1 row put in time order, 2 exact duplicates dropped",)
+
+
+def test_a_part_of_a_stored_series_is_never_mended_by_itself(tmp_path):
+    store = BarStore(tmp_path)
+    path = store.write(random_bars(30)).path
+    part = path / store.manifest("drawn", "RANDOM", "1m").parts[0].file
+    with pytest.raises(UsageError, match=r"a part of a stored series, .* --from SOURCE"):
+        repair_bars(part, in_place=True)
 
 
 def test_a_place_that_cannot_be_written_is_named(write_csv, tmp_path):

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from drawn import bars_from, random_bars
-from walkforge.base import UsageError
+from walkforge.base import BarsError, UsageError
 from walkforge.market import (
     Instrument,
     check_bars,
     data_info,
     instrument_of,
+    is_perpetual_venue,
     read_folder,
+    read_instruments,
     sample_bars,
+    write_instruments,
 )
 
 
@@ -66,6 +69,12 @@ def test_the_facts_about_bars_are_plain_data():
         "provenance": "simulated",
         "calendar": "24/7",
         "digest": bars.digest(),
+        "spans": [
+            ["2024-01-01 00:00", "2024-01-01 00:29"],
+            ["2024-01-01 00:40", "2024-01-01 01:09"],
+            ["2024-01-01 01:20", "2024-01-01 01:59"],
+        ],
+        "spans_joined": 0,
     }
     assert data_info(bars.take(slice(0, 0)))["first"] is None
 
@@ -154,9 +163,165 @@ def test_a_symbol_nothing_is_known_about_is_refused():
         instrument_of("venue", "UNKNOWN")
 
 
-def test_an_impossible_instrument_cannot_be_built():
-    with pytest.raises(UsageError, match=r"tick_size 0.0, expected a positive number"):
-        Instrument("X", 0.0, 1.0, 0.0)
-    with pytest.raises(UsageError, match=r"min_notional -1.0"):
-        Instrument("X", 0.1, 1.0, -1.0)
-    assert Instrument("X", 0.1, 1.0, 5.0).as_dict()["contract_size"] == 1.0
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("tick_size", 0.0, r"X: tick_size 0.0, expected a positive number"),
+        ("contract_size", float("inf"), r"X: contract_size inf, expected a positive number"),
+        ("min_notional", -1.0, r"X: min_notional -1.0, expected 0 or more"),
+        ("maker_fee_frac", -0.02, r"X: maker_fee_frac -0.02, expected a fraction of the notional"),
+        (
+            "taker_fee_frac",
+            0.5,
+            r"X: taker_fee_frac 0.5, expected a fraction .* \(0.001 is 0.1 %\)",
+        ),
+        ("taker_fee_frac", float("nan"), r"X: taker_fee_frac nan, expected a fraction"),
+        ("funding_interval_h", 0, r"X: funding_interval_h 0, expected a positive number or none"),
+        ("calendar", "daily", r"unknown calendar of X 'daily'; choose one of 24/7, session"),
+    ],
+)
+def test_an_impossible_instrument_cannot_be_built(field, value, message):
+    possible = {"tick_size": 0.1, "lot_step": 1.0, "min_notional": 5.0}
+    with pytest.raises(UsageError, match=message):
+        Instrument("X", **{**possible, field: value})
+
+
+def test_an_instrument_stands_in_one_order_and_most_of_it_may_be_unknown():
+    plain = Instrument("X", 0.1, 1.0, 5.0).as_dict()
+    assert plain == {
+        "symbol": "X",
+        "tick_size": 0.1,
+        "lot_step": 1.0,
+        "min_notional": 5.0,
+        "contract_size": 1.0,
+        "maker_fee_frac": None,
+        "taker_fee_frac": None,
+        "funding_interval_h": None,
+        "calendar": None,
+        "source": "given",
+    }
+    assert list(plain) == [field.name for field in dataclasses.fields(Instrument)]
+
+
+# Fees, funding and calendar of venues
+
+
+def test_a_venues_fees_and_funding_are_those_of_all_its_symbols():
+    spot, perpetual = (instrument_of(venue, "BTCUSDT") for venue in ("binance", "binance_um"))
+    assert (spot.maker_fee_frac, spot.taker_fee_frac) == (0.001, 0.001)
+    assert (perpetual.maker_fee_frac, perpetual.taker_fee_frac) == (0.0002, 0.0005)
+    assert (spot.funding_interval_h, perpetual.funding_interval_h) == (None, 8.0)
+    assert spot.calendar == perpetual.calendar == "24/7"
+    inferred = instrument_of("bybit_linear", "UNKNOWN", flat(1.5, 1.6))
+    assert (inferred.source, inferred.taker_fee_frac) == ("inferred from prices", 0.00055)
+    assert inferred.funding_interval_h == 8.0
+
+
+def test_nothing_is_known_of_the_fees_of_an_unknown_venue():
+    instrument = instrument_of("drawn", "UNKNOWN", flat(1.5, 1.6))
+    assert (instrument.maker_fee_frac, instrument.taker_fee_frac) == (None, None)
+    assert (instrument.funding_interval_h, instrument.calendar) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("venue", "perpetual"),
+    [
+        ("binance_um", True),
+        ("bybit_linear", True),
+        ("okx_swap", True),
+        ("dydx_perp", True),
+        ("binance", False),
+        ("okx", False),
+        ("swap", False),
+        ("um", False),
+    ],
+)
+def test_the_ending_of_a_venue_tells_whether_it_trades_perpetuals(venue, perpetual):
+    assert is_perpetual_venue(venue) == perpetual
+    steps = {True: 0.001, False: 0.00001}
+    assert instrument_of(venue, "BTCUSDT").lot_step == steps[perpetual]
+
+
+# What a venue's folder keeps
+
+AT = "2026-11-21T16:00:00+00:00"
+BTC = Instrument("BTCUSDT", 0.1, 0.001, 100.0, 1.0, 0.0002, 0.0004, 8.0, "24/7")
+ODD = Instrument("ODDUSDT", 1e-7, 1.0, 5.0)
+
+
+def test_a_folders_instruments_are_read_as_they_were_written(tmp_path):
+    assert read_instruments(tmp_path) == {}
+    write_instruments(tmp_path, {"BTCUSDT": BTC, "ODDUSDT": ODD}, source="ccxt", fetched_at=AT)
+    told = f"ccxt, {AT}"
+    assert read_instruments(tmp_path) == {
+        "BTCUSDT": dataclasses.replace(BTC, source=told),
+        "ODDUSDT": dataclasses.replace(ODD, source=told),
+    }
+
+
+def test_a_second_writing_changes_what_it_names_and_keeps_the_rest(tmp_path):
+    write_instruments(tmp_path, {"BTCUSDT": BTC, "ODDUSDT": ODD}, source="ccxt", fetched_at=AT)
+    finer = dataclasses.replace(BTC, tick_size=0.01)
+    write_instruments(tmp_path, {"BTCUSDT": finer}, source="archive", fetched_at="2027-01-01")
+    found = read_instruments(tmp_path)
+    assert (found["BTCUSDT"].tick_size, found["BTCUSDT"].source) == (0.01, "archive, 2027-01-01")
+    # It was delisted, and its past is still traded.
+    assert found["ODDUSDT"] == dataclasses.replace(ODD, source=f"ccxt, {AT}")
+
+
+def test_the_folder_goes_before_stored_defaults_and_these_before_prices(tmp_path):
+    write_instruments(tmp_path, {"BTCUSDT": BTC}, source="ccxt", fetched_at=AT)
+    of = [instrument_of("binance_um", "BTCUSDT", folder=folder) for folder in (tmp_path, None)]
+    assert [(one.min_notional, one.source) for one in of] == [
+        (100.0, f"ccxt, {AT}"),
+        (5.0, "stored defaults"),
+    ]
+    assert instrument_of("binance_um", "ETHUSDT", folder=tmp_path).source == "stored defaults"
+    inferred = instrument_of("binance_um", "ODDUSDT", flat(1.5, 1.6), folder=tmp_path)
+    assert inferred.source == "inferred from prices"
+
+
+GOOD = {"tick_size": 0.1, "lot_step": 0.001, "min_notional": 5}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "damaged, not valid JSON"),
+        ("[1, 2]", "has no table 'instruments' of symbols"),
+        ({"instruments": []}, "has no table 'instruments' of symbols"),
+        ({"instruments": {"X": 3}}, "X is 3, expected keys such as tick_size"),
+        ({"instruments": {"X": {"tick_size": 1}}}, "X has no lot_step, min_notional, expected a"),
+        (
+            {"instruments": {"X": {**GOOD, "tick_size": "0.1"}}},
+            "X has tick_size '0.1', expected a n",
+        ),
+        ({"instruments": {"X": {**GOOD, "tick_size": None}}}, "X has tick_size None, expected a n"),
+        ({"instruments": {"X": {**GOOD, "lot_step": True}}}, "X has lot_step True, expected a n"),
+        ({"instruments": {"X": {**GOOD, "calendar": 7}}}, "X has calendar 7, expected text"),
+        (
+            {"instruments": {"X": {**GOOD, "taker_fee": 0.1}}},
+            "unknown key 'taker_fee' .did you mean",
+        ),
+        ({"instruments": {"X": {**GOOD, "zzz": 0.1}}}, "unknown key 'zzz'; known are tick_size"),
+        ({"instruments": {"X": {**GOOD, "tick_size": -1}}}, "X: tick_size -1, expected a positive"),
+    ],
+)
+def test_odd_instruments_are_refused_in_a_line_that_names_file_and_symbol(
+    tmp_path, content, message
+):
+    path = tmp_path / "instruments.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(BarsError, match=rf"instruments\.json: .*{message}") as found:
+        read_instruments(tmp_path)
+    assert "\n" not in str(found.value)
+    with pytest.raises(BarsError, match=message):
+        write_instruments(tmp_path, {"BTCUSDT": BTC}, source="ccxt", fetched_at=AT)
+    assert path.read_text() == (content if isinstance(content, str) else json.dumps(content))
+
+
+def test_the_least_that_a_file_must_say_is_enough(tmp_path):
+    (tmp_path / "instruments.json").write_text(json.dumps({"instruments": {"X": GOOD}}))
+    assert read_instruments(tmp_path) == {
+        "X": Instrument("X", 0.1, 0.001, 5, source="instruments.json")
+    }

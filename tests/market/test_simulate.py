@@ -1,17 +1,24 @@
 """Simulated markets obey the law they state, and say for ever that they are simulated."""
 
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 
 from walkforge.base import BarsError, UsageError
 from walkforge.market import (
     SIMULATED_MARKETS,
+    BarStore,
+    bars_from_frame,
+    bars_to_frame,
     check_bars,
     instrument_of,
+    markov_chain,
     planted_drift,
     resample,
     simulate,
 )
+from walkforge.study import SimulatedMarket
 
 YEAR_HOURS = 365.25 * 24
 FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
@@ -73,7 +80,7 @@ def test_gbm_is_normal_and_garch_has_fat_tails_and_clustered_volatility():
     assert correlation(np.abs(fat[1:]), np.abs(fat[:-1])) > 0.1
 
 
-@pytest.mark.parametrize("kind", ["gbm", "garch"])
+@pytest.mark.parametrize("kind", ["gbm", "garch", "regimes"])
 def test_a_market_without_signal_has_no_expected_return(kind):
     bars = simulate(kind, n_bars=50_000, seed=2)
     simple = np.expm1(log_returns(bars))
@@ -160,10 +167,152 @@ def test_nothing_linear_in_past_returns_says_anything_about_the_next():
     assert abs(linear) < 0.25 * oracle
 
 
-def test_simulated_stays_simulated_through_slices_and_resampling():
-    bars = resample(simulate("planted", n_bars=400, timeframe="1m"), "5m").take(slice(3, 20))
-    assert bars.provenance == "simulated"
-    assert bars.history[0] == "simulated: planted, seed 0, from 2020-01-01 00:00"
+def test_regimes_cluster_volatility_for_as_long_as_they_are_kept():
+    n, lag = 60_000, 40
+    moves = np.abs(log_returns(simulate("regimes", n_bars=n, seed=1, stay_frac=0.98)))
+    near, far = (correlation(moves[k:], moves[:-k]) for k in (1, lag))
+    # Of two bars so far apart a share of 0.97 to the power of the lag keeps its regime.
+    assert near > 0.15
+    assert far / near == pytest.approx(0.97 ** (lag - 1), abs=0.1)
+    brief = np.abs(log_returns(simulate("regimes", n_bars=n, seed=1, stay_frac=1 / 3)))
+    assert abs(correlation(brief[1:], brief[:-1])) < 0.02
+
+
+@pytest.mark.parametrize("regimes", [2, 3])
+def test_a_regime_is_twice_as_wild_as_the_calmer_one(regimes):
+    law = {"n_bars": 60_000, "seed": 2, "regimes": regimes, "tail_dof": 1e9}
+    bars = simulate("regimes", stay_frac=0.9999, tick_size=0.001, **law)
+    weekly = log_returns(bars)[:59_976].reshape(-1, 168).std(axis=1)
+    levels = 2.0 ** np.arange(regimes) / np.sqrt((4.0 ** np.arange(regimes)).mean())
+    levels *= 0.6 / np.sqrt(YEAR_HOURS)
+    nearest = np.abs(np.log(weekly[:, None] / levels)).min(axis=1)
+    assert np.median(nearest) < 0.05
+    seen = np.abs(np.log(weekly[:, None] / levels)).argmin(axis=1)
+    assert set(seen) == set(range(regimes))
+
+
+def test_nothing_that_is_known_tells_the_sign_of_a_regimes_next_bar():
+    simple = np.expm1(log_returns(simulate("regimes", n_bars=60_000, seed=3)))
+    for known in (np.abs(simple[:-1]), simple[:-1] ** 2, np.sign(simple[:-1])):
+        assert abs(correlation(known, simple[1:])) < 0.02
+
+
+def states_of(bars, chain) -> np.ndarray:
+    return np.searchsorted(chain.limits, np.log(bars.close / bars.open))
+
+
+def frequencies(states: np.ndarray, n_states: int) -> np.ndarray:
+    counts = np.zeros((n_states, n_states))
+    np.add.at(counts, (states[:-1], states[1:]), 1)
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_next_state_of_a_markov_market_comes_as_often_as_the_matrix_says(seed):
+    chain = markov_chain(seed=seed)
+    bars = simulate("markov", n_bars=80_000, seed=seed, symbol="ANY", tick_size=0.001)
+    states = states_of(bars, chain)
+    np.testing.assert_allclose(np.bincount(states) / len(states), 1 / 8, atol=0.01)
+    error = np.sqrt(chain.transition * (1 - chain.transition) / (len(states) / 8))
+    off = np.abs(frequencies(states, 8) - chain.transition) / error
+    assert off.max() < 4.5
+    assert chain.transition.max() > 0.25
+
+
+def test_the_states_before_the_last_one_say_nothing_more():
+    chain = markov_chain(seed=1, states=3)
+    bars = simulate("markov", n_bars=80_000, seed=1, states=3, tick_size=0.001)
+    states = states_of(bars, chain)
+    for before in range(3):
+        after = np.flatnonzero(states[:-2] == before) + 1
+        counts = np.zeros((3, 3))
+        np.add.at(counts, (states[after], states[after + 1]), 1)
+        given = counts.sum(axis=1, keepdims=True)
+        error = np.sqrt(chain.transition * (1 - chain.transition) / given)
+        assert (np.abs(counts / given - chain.transition) / error).max() < 4.5
+
+
+def test_moves_of_a_markov_market_out_of_their_order_are_those_of_gbm():
+    scaled = log_returns(simulate("markov", n_bars=40_000, seed=4)) / (0.6 / np.sqrt(YEAR_HOURS))
+    assert kurtosis(scaled) == pytest.approx(3, abs=0.15)
+    for level, share in ((-1.2816, 0.1), (0.0, 0.5), (1.2816, 0.9)):
+        assert (scaled < level).mean() == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.3, 0.5])
+def test_the_largest_expected_move_of_a_markov_market_is_its_edge(edge):
+    chain = markov_chain(seed=2, edge=edge)
+    bars = simulate("markov", n_bars=80_000, seed=2, edge=edge, tick_size=0.001)
+    states, moves = states_of(bars, chain), np.log(bars.close / bars.open)
+    scaled = (moves - moves.mean()) / (0.6 / np.sqrt(YEAR_HOURS))
+    expected = np.array([scaled[1:][states[:-1] == state].mean() for state in range(8)])
+    assert np.abs(expected).max() == pytest.approx(edge, abs=0.035)
+
+
+def test_entropy_is_what_stays_unknown_of_the_next_state():
+    assert markov_chain(edge=0.0, states=5).entropy_nats == pytest.approx(np.log(5))
+    chain = markov_chain(seed=3)
+    slow = 0.0
+    for row in chain.transition:
+        slow -= sum(p * np.log(p) for p in row) / 8
+    assert chain.entropy_nats == pytest.approx(slow)
+    entropies = [markov_chain(seed=3, edge=edge).entropy_nats for edge in (0.0, 0.2, 0.4, 0.5)]
+    assert entropies == sorted(entropies, reverse=True)
+    # What the market itself gives away, counted, is as much.
+    bars = simulate("markov", n_bars=80_000, seed=3, tick_size=0.001)
+    counted = frequencies(states_of(bars, chain), 8)
+    assert -(counted * np.log(counted)).sum(axis=1).mean() == pytest.approx(
+        chain.entropy_nats, abs=0.01
+    )
+
+
+def test_a_matrix_is_fair_to_every_state_and_made_by_the_seed_alone():
+    one, other = markov_chain(seed=1), markov_chain(seed=2)
+    assert not np.array_equal(one.transition, other.transition)
+    np.testing.assert_array_equal(one.transition, markov_chain(seed=1, timeframe="1m").transition)
+    for axis in (0, 1):
+        np.testing.assert_allclose(one.transition.sum(axis=axis), 1.0)
+
+
+def test_an_edge_that_the_states_cannot_give_is_refused():
+    with pytest.raises(UsageError, match=r"edge 1.9 is more than the 8 states of markov seed 0"):
+        simulate("markov", n_bars=5, edge=1.9)
+    with pytest.raises(UsageError, match="states 1 is impossible"):
+        markov_chain(states=1)
+    with pytest.raises(UsageError, match="regimes 4 is impossible"):
+        simulate("regimes", n_bars=5, regimes=4)
+    with pytest.raises(UsageError, match=r"stay_frac 1.0 is impossible"):
+        simulate("regimes", n_bars=5, stay_frac=1.0)
+
+
+@pytest.mark.parametrize("kind", SIMULATED_MARKETS)
+def test_simulated_stays_simulated_whatever_is_done_with_the_bars(kind, tmp_path):
+    bars = simulate(kind, n_bars=400, timeframe="1m")
+    store = BarStore(tmp_path)
+    store.write(bars)
+    stored = store.read("simulated", "SIMUSDT", "1m")
+    again = bars_from_frame(
+        bars_to_frame(stored),
+        venue=stored.venue,
+        symbol=stored.symbol,
+        timeframe=stored.timeframe,
+        provenance=stored.provenance,
+    )
+    made = (resample(bars, "5m").take(slice(3, 20)), bars.between(None, None), stored, again)
+    assert [one.provenance for one in made] == ["simulated"] * 4
+    first = f"simulated: {kind}, seed 0, from 2020-01-01 00:00"
+    assert [one.history[0] for one in made[:3]] == [first] * 3
+    with pytest.raises(BarsError, match="never mixed"):
+        store.write(bars_from_frame(bars_to_frame(bars), **named(bars), provenance="exchange"))
+
+
+def named(bars) -> dict[str, str]:
+    return {"venue": bars.venue, "symbol": bars.symbol, "timeframe": bars.timeframe}
+
+
+def test_a_study_takes_every_simulated_market():
+    kinds = get_type_hints(SimulatedMarket)["kind"]
+    assert get_args(kinds) == SIMULATED_MARKETS
 
 
 def test_no_bars_are_no_trouble():

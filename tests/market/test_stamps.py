@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from walkforge.base import BarsError
 from walkforge.market import bars_from_frame
+from walkforge.market._stamps import read_stamps
 
 START_MS = 1_704_067_200_000
 FACTORS = {"s": 1 / 1000, "ms": 1, "us": 1000, "ns": 1_000_000}
@@ -64,6 +65,17 @@ def test_iso_text_is_read_in_its_usual_forms(form):
     times = [datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC) for ms in minutes(4)]
     text = pl.Series([time.strftime(form) for time in times])
     np.testing.assert_array_equal(stamps_of(text), minutes(4))
+
+
+def test_forms_may_change_within_a_file_and_in_any_order():
+    texts = [
+        "2024-01-01", "2024-01-01 00:01", "2024-01-01T00:02:00", "2024-01-01 00:03:00.000",
+        "2024-01-01T00:04Z", "2024-01-01 02:05:00+02:00", "2024-01-01T00:06:00.000 UTC",
+    ]  # fmt: skip
+    for first in range(len(texts)):
+        expected = pl.Series(np.roll(minutes(7), -first))
+        read = read_stamps(pl.Series(texts[first:] + texts[:first]), str)
+        assert (read.problems, read.ms.to_list()) == ((), expected.to_list())
 
 
 def test_text_with_an_offset_is_brought_to_utc():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,19 @@ from hypothesis import strategies as st
 
 from drawn import random_bars
 from walkforge.base import BarsError
-from walkforge.market import BarStore, bars_to_frame, data_info, read_folder, simulate
+from walkforge.market import (
+    Addition,
+    BarStore,
+    Span,
+    bars_to_frame,
+    data_info,
+    import_bars,
+    read_folder,
+    rows_of_frame,
+    simulate,
+    spans_left,
+)
+from walkforge.market._frames import write_parquet
 
 FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
 
@@ -23,6 +36,11 @@ FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
 def assert_same_bars(one, other):
     for name in FIELDS:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def snapshot(folder):
+    """The files of a series by name; locks, which stay, are no part of it."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def real(bars):
@@ -44,9 +62,11 @@ def test_what_was_written_is_read_with_its_names_provenance_and_history(store):
 def test_the_layout_is_that_of_a_folder_of_bars(store):
     bars = random_bars(50)
     report = store.write(bars)
-    assert report.path == store.root / "drawn" / "RANDOM" / "1m.parquet"
+    assert report.path == store.root / "drawn" / "RANDOM" / "1m"
     assert_same_bars(read_folder(store.root / "drawn", timeframe="1m")["RANDOM"], bars)
-    schema = pl.read_parquet_schema(report.path)
+    part = store.manifest("drawn", "RANDOM", "1m").parts[0]
+    assert re.fullmatch(r"2024-01\.[0-9a-f]{12}\.parquet", part.file)
+    schema = pl.read_parquet_schema(report.path / part.file)
     assert schema["timestamp"] == pl.Datetime("ms", "UTC")
     assert list(schema) == list(FIELDS)
 
@@ -75,13 +95,13 @@ def test_overlapping_pieces_in_any_order_give_the_whole(cuts, seed, tmp_path_fac
 def test_a_bar_that_contradicts_a_stored_one_is_refused_and_nothing_changes(store):
     bars = random_bars(30)
     path = store.write(bars).path
-    before = path.read_bytes()
+    before = snapshot(path)
     close = bars.close.copy()
     close[25] = bars.low[25]
     other = dataclasses.replace(bars, close=close).take(slice(20, 30))
-    with pytest.raises(BarsError, match=r"row 5 \(2024-01-01 00:25\) has close .* row 25 of"):
+    with pytest.raises(BarsError, match=r"2024-01-01 00:25: close .* stored is"):
         store.write(other)
-    assert path.read_bytes() == before
+    assert snapshot(path) == before
 
 
 def test_a_volume_that_differs_by_rounding_is_no_contradiction(store):
@@ -94,10 +114,10 @@ def test_a_volume_that_differs_by_rounding_is_no_contradiction(store):
 
 def test_a_write_that_adds_nothing_leaves_the_file_alone(store):
     bars = random_bars(30)
-    path = store.write(bars).path
-    before = path.stat().st_mtime_ns, path.read_bytes()
+    manifest = store.write(bars).path / "manifest.json"
+    before = manifest.stat().st_mtime_ns, snapshot(manifest.parent)
     assert store.write(bars.take(slice(5, 20))).rows_new == 0
-    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+    assert (manifest.stat().st_mtime_ns, snapshot(manifest.parent)) == before
 
 
 def test_real_and_simulated_bars_are_never_mixed(store):
@@ -137,24 +157,22 @@ def test_a_write_that_fails_half_way_leaves_the_old_state(store, monkeypatch):
 
     bars = random_bars(40)
     path = store.write(bars.take(slice(0, 20))).path
-    before = path.read_bytes()
+    before = snapshot(path)
 
     def full_disk(table, where, **options):
         where.write_bytes(b"PAR1 half a file")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(parquet, "write_table", full_disk)
-    with pytest.raises(BarsError, match=r"1m.parquet: cannot be written: No space left"):
+    with pytest.raises(BarsError, match=r"RANDOM/1m: cannot be written: No space left"):
         store.write(bars)
-    assert path.read_bytes() == before
-    assert [file.name for file in path.parent.iterdir()] == ["1m.parquet"]
+    assert snapshot(path) == before
 
 
-@pytest.mark.parametrize("moment", ["while writing", "before the rename"])
+@pytest.mark.parametrize("moment", ["while writing", "before the rename", "before the manifest"])
 def test_a_killed_import_leaves_the_old_state(moment, store, write_csv):
-    store.write(real(random_bars(20)))
-    path = store.path("drawn", "RANDOM", "1m")
-    before = path.read_bytes()
+    path = store.write(real(random_bars(20))).path
+    before = snapshot(path)
     source = write_csv(
         *(f"2024-01-01 01:{minute:02},100,101,99,100,5" for minute in range(30)),
         name="RANDOM-1m.csv",
@@ -173,22 +191,165 @@ def test_a_killed_import_leaves_the_old_state(moment, store, write_csv):
 
         if {moment!r} == "while writing":
             parquet.write_table = write_half
-        else:
+        elif {moment!r} == "before the rename":
             pathlib.Path.replace = die
+        else:
+            from walkforge.market import _writing
+            _writing.write_manifest = die
         store = BarStore(pathlib.Path({str(store.root)!r}))
         import_bars(pathlib.Path({str(source)!r}), store, venue="drawn")
     """)
     done = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert path.read_bytes() == before
+    left = snapshot(path)
+    assert {name: left[name] for name in before} == before
     assert [series.rows for series in store.list()] == [20]
     assert len(read_folder(store.root / "drawn", timeframe="1m")["RANDOM"]) == 20
+    import_bars(source, store, venue="drawn")
+    assert len(store.read("drawn", "RANDOM", "1m")) == 50
+    assert len(snapshot(path)) == 2  # one part and the manifest: what the kill left is gone
 
 
 def test_a_foreign_file_in_the_store_counts_as_a_file(store):
-    path = store.path("drawn", "RANDOM", "1m")
+    path = store.root / "drawn" / "RANDOM" / "1m.parquet"
     path.parent.mkdir(parents=True)
     bars_to_frame(random_bars(20)).write_parquet(path)
     assert store.read("drawn", "RANDOM", "1m").provenance == "file"
     with pytest.raises(BarsError, match="never mixed"):
         store.write(random_bars(30))
+
+
+def test_a_series_in_one_file_goes_into_parts_with_all_that_it_tells(store):
+    bars = real(random_bars(3000))
+    path = store.root / "drawn" / "RANDOM" / "1m.parquet"
+    path.parent.mkdir(parents=True)
+    told = {
+        "provenance": "file",
+        "calendar": "24/7",
+        "calendar_named": "24/7",
+        "history": ["mended"],
+        "sources": [{"file": "a.csv", "sha256": "ab", "imported_at": "2024-01-01"}],
+    }
+    write_parquet(path, bars_to_frame(bars.take(slice(0, 2000))), told)
+    assert store.list()[0].rows == 2000
+    report = store.write(bars.take(slice(1500, 3000)))
+    assert (report.rows_new, report.rows_total) == (1000, 3000)
+    assert not path.exists()
+    manifest = store.manifest("drawn", "RANDOM", "1m")
+    assert manifest.calendar_named == "24/7"
+    assert manifest.sources[0]["fetched_at"] == "2024-01-01"
+    back = store.read("drawn", "RANDOM", "1m")
+    assert_same_bars(back, bars)
+    assert back.history == ("mended",)
+
+
+def test_a_refused_addition_leaves_a_series_in_one_file_as_it_is(store):
+    bars = real(random_bars(40))
+    path = store.root / "drawn" / "RANDOM" / "1m.parquet"
+    path.parent.mkdir(parents=True)
+    bars_to_frame(bars).write_parquet(path)
+    before = path.read_bytes()
+    with pytest.raises(BarsError, match="stored is"):
+        store.write(dataclasses.replace(bars, close=bars.open, high=bars.high * 2))
+    assert path.read_bytes() == before
+    assert not path.with_suffix("").exists()
+
+
+def test_months_are_parts_and_a_write_touches_its_own_alone(store):
+    whole = simulate("gbm", n_bars=24 * 90, timeframe="1h", start="2024-01-01")
+    store.write(whole.take(slice(0, 24 * 40)))
+    first = {part.file for part in store.manifest("simulated", "SIMUSDT", "1h").parts}
+    store.write(whole)
+    parts = store.manifest("simulated", "SIMUSDT", "1h").parts
+    assert [part.file[:7] for part in parts] == ["2024-01", "2024-02", "2024-03"]
+    assert len(first & {part.file for part in parts}) == 1
+    assert_same_bars(store.read("simulated", "SIMUSDT", "1h"), whole)
+
+
+def test_daily_bars_lie_in_years(store):
+    whole = simulate("gbm", n_bars=800, timeframe="1d", start="2022-06-01")
+    store.write(whole)
+    parts = store.manifest("simulated", "SIMUSDT", "1d").parts
+    assert [part.file[:5] for part in parts] == ["2022.", "2023.", "2024."]
+
+
+@settings(max_examples=25, deadline=None)
+@given(start=st.integers(-5, 2400), length=st.integers(0, 900))
+def test_a_range_reads_what_cutting_the_whole_leaves(start, length, tmp_path_factory):
+    store = BarStore(tmp_path_factory.getbasetemp() / "ranges")
+    whole = random_bars(2400, symbol="HOLES", holes_at=(700, 1500))
+    store.write(whole)
+    first_ms = int(whole.timestamp[0]) + start * 60_000
+    last_ms = first_ms + length * 60_000
+    assert_same_bars(
+        store.read("drawn", "HOLES", "1m", start_ms=first_ms, end_ms=last_ms),
+        whole.between(first_ms, last_ms),
+    )
+    lazily = store.scan(
+        "drawn", "HOLES", "1m", columns=["close"], start_ms=first_ms, end_ms=last_ms
+    )
+    assert lazily.collect()["close"].to_list() == whole.between(first_ms, last_ms).close.tolist()
+
+
+def test_a_part_that_was_cut_short_or_taken_away_is_named(store):
+    path = store.write(random_bars(30)).path
+    part = path / store.manifest("drawn", "RANDOM", "1m").parts[0].file
+    part.write_bytes(part.read_bytes()[:-5])
+    with pytest.raises(BarsError, match=rf"{part.name}: \d+ bytes, expected \d+: damaged"):
+        store.read("drawn", "RANDOM", "1m")
+    part.unlink()
+    with pytest.raises(BarsError, match="missing, although the manifest names it"):
+        store.read("drawn", "RANDOM", "1m")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 99}', '{"format": 1, "venue": 3}'])
+def test_a_damaged_manifest_is_named_with_the_way_out(text, store):
+    path = store.write(random_bars(30)).path
+    (path / "manifest.json").write_text(text)
+    with pytest.raises(BarsError, match=r"manifest.json: damaged, .* Move the folder away"):
+        store.read("drawn", "RANDOM", "1m")
+
+
+def test_a_bar_issued_anew_takes_the_place_of_the_stored_one(store):
+    bars = random_bars(30)
+    store.write(bars)
+    volume = bars.volume.copy()
+    volume[7] += 1
+    other = dataclasses.replace(bars, volume=volume)
+    assert store.write(other, on_conflict="keep").rows_differing == 1
+    assert_same_bars(store.read("drawn", "RANDOM", "1m"), bars)
+    assert store.write(other, on_conflict="replace").rows_differing == 1
+    assert_same_bars(store.read("drawn", "RANDOM", "1m"), other)
+
+
+def test_columns_beside_the_five_are_kept_and_empty_where_nobody_knew_them(store):
+    bars = random_bars(30)
+    store.write(bars.take(slice(0, 10)))
+    frame = bars_to_frame(bars).with_columns(raw_close=pl.col("close") * 2)
+    addition = Addition(rows=rows_of_frame(frame[5:]), provenance="simulated")
+    store.add("drawn", "RANDOM", "1m", addition)
+    raw = store.scan("drawn", "RANDOM", "1m", columns=["raw_close"]).collect()["raw_close"]
+    assert raw[:5].is_nan().all()
+    assert raw[5:].to_list() == (bars.close[5:] * 2).tolist()
+
+
+def test_what_was_asked_for_is_remembered_also_where_nothing_was(store):
+    bars = random_bars(60, holes_at=(20,))
+    first_ms, minute = int(bars.timestamp[0]), 60_000
+    whole = Span(first_ms - 10 * minute, first_ms + 100 * minute)
+    store.write(bars)
+    covered = store.covered("drawn", "RANDOM", "1m", whole)
+    assert covered == (
+        Span(first_ms, first_ms + 20 * minute),
+        Span(first_ms + 30 * minute, first_ms + 70 * minute),
+    )
+    addition = Addition(
+        rows=rows_of_frame(bars_to_frame(bars.take(slice(0, 0)))),
+        provenance="simulated",
+        asked=(Span(first_ms + 15 * minute, first_ms + 35 * minute),),
+    )
+    store.add("drawn", "RANDOM", "1m", addition)
+    assert store.covered("drawn", "RANDOM", "1m", whole) == (
+        Span(first_ms, first_ms + 70 * minute),
+    )
+    assert spans_left([whole], covered)[1] == Span(first_ms + 20 * minute, first_ms + 30 * minute)

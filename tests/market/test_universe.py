@@ -8,9 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drawn import random_bars
-from walkforge.base import BarsError, UsageError
+from walkforge.base import BarsError, UsageError, parse_utc_ms
 from walkforge.market import (
     CALENDARS,
     Asset,
@@ -18,7 +20,9 @@ from walkforge.market import (
     present_and_missing,
     read_bars,
     read_universe,
+    universe_from_listings,
     universe_names,
+    write_universe,
 )
 
 CATEGORIES = {
@@ -26,6 +30,7 @@ CATEGORIES = {
     "case_b": {"us": 50, "crypto": 20, "commodities": 15, "emerging": 15},
     "case_c": {"crypto": 20},
 }
+WITH_DELISTED = "coins_with_delisted"
 COINS = """
 assets:
   - venue: drawn
@@ -51,12 +56,26 @@ def write(tmp_path):
     return write_text
 
 
-def coin(symbol: str, venue: str = "drawn") -> Asset:
-    return Asset(symbol, venue, "crypto", "USDT", "24/7")
+DATED = """
+assets:
+  - venue: drawn
+    category: crypto
+    currency: USDT
+    calendar: 24/7
+    symbols:
+      AAAUSDT: {listed: 2019-09-11, delisted: 2022-05-13T01:00}
+      BBBUSDT: {delisted: 2021-01-01}
+      CCCUSDT: {listed: 2020-06-01T12:30:05+02:00}
+      ON:
+"""
 
 
-def test_the_shipped_universes_are_the_three_cases():
-    assert universe_names() == sorted(CATEGORIES)
+def coin(symbol: str, venue: str = "drawn", **dates: int) -> Asset:
+    return Asset(symbol, venue, "crypto", "USDT", "24/7", **dates)
+
+
+def test_the_shipped_universes_are_the_three_cases_and_one_with_what_was_delisted():
+    assert universe_names() == [*sorted(CATEGORIES), WITH_DELISTED]
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
@@ -101,7 +120,7 @@ def test_the_smaller_cases_are_parts_of_the_larger_ones():
 
 def test_the_shipped_files_are_package_data():
     found = files("walkforge.market") / "universes"
-    assert sorted(item.name for item in found.iterdir()) == [f"{n}.yaml" for n in CATEGORIES]
+    assert sorted(item.name for item in found.iterdir()) == [f"{n}.yaml" for n in universe_names()]
     pyproject = Path(__file__).resolve().parents[2] / "pyproject.toml"
     patterns = tomllib.loads(pyproject.read_text())["tool"]["setuptools"]["package-data"]
     for item in found.iterdir():
@@ -109,7 +128,7 @@ def test_the_shipped_files_are_package_data():
         assert any(fnmatch(path, pattern) for pattern in patterns["walkforge"]), path
 
 
-@pytest.mark.parametrize("name", CATEGORIES)
+@pytest.mark.parametrize("name", [*CATEGORIES, WITH_DELISTED])
 def test_a_shipped_file_says_that_it_was_chosen_with_hindsight(name):
     text = (files("walkforge.market") / "universes" / f"{name}.yaml").read_text()
     assert "Survivorship" in text
@@ -167,7 +186,7 @@ REFUSED = {
     "no symbols": (COINS.replace("[AAAUSDT, BBBUSDT]", "[]"), "entry 1: no symbols; an entry"),
     "symbols in one word": (
         COINS.replace("[AAAUSDT, BBBUSDT]", "AAAUSDT"),
-        r"entry 1: symbols: expected a list such as \[BTCUSDT, ETHUSDT\], found 'AAAUSDT'",
+        r"entry 1: symbols: expected a list such as \[BTCUSDT, ETHUSDT\], or a .*, found 'AAAUSDT'",
     ),
     "a symbol with keys": (
         COINS.replace("AAAUSDT", "{a: b}"),
@@ -189,6 +208,34 @@ REFUSED = {
     "a venue that leads elsewhere": (
         COINS.replace("drawn", "a/b"),
         "entry 1: venue 'a/b' cannot name a folder",
+    ),
+    "a date alone": (
+        DATED.replace("{delisted: 2021-01-01}", "2021-01-01"),
+        "entry 1: BBBUSDT: expected {listed: 2019-09-11, delisted: 2022-05-13}, .* '2021-01-01'",
+    ),
+    "an unknown date": (
+        DATED.replace("{delisted: 2021-01-01}", "{deleted: 2021-01-01}"),
+        r"entry 1: BBBUSDT: unknown key 'deleted' \(did you mean 'delisted'\?\)",
+    ),
+    "a date that is none": (
+        DATED.replace("2021-01-01", "2021-13-01"),
+        "entry 1: BBBUSDT: delisted: expected a date such as 2024-01-31, found '2021-13-01'",
+    ),
+    "a date with keys": (
+        DATED.replace("2021-01-01", "{a: b}"),
+        "entry 1: BBBUSDT: delisted: expected a date such as 2024-01-31, found {'a': 'b'}",
+    ),
+    "an end before the beginning": (
+        DATED.replace("2022-05-13T01:00", "2019-09-11"),
+        "entry 1: AAAUSDT: delisted 2019-09-11 00:00, expected a time after it was listed, 2019-0",
+    ),
+    "two lives of one ticker": (
+        DATED + DATED.replace("assets:\n", "").replace("BBBUSDT", "DDDUSDT"),
+        "symbol 'AAAUSDT' stands twice, .* of a reused ticker the one life that is meant",
+    ),
+    "a symbol twice with dates": (
+        DATED.replace("BBBUSDT", "AAAUSDT"),
+        "not valid YAML in line 8: a key stands twice",
     ),
     "the same symbol twice in an entry": (
         COINS.replace("BBBUSDT", "AAAUSDT"),
@@ -269,3 +316,149 @@ def test_the_shared_bars_hold_every_asset_of_case_c_and_most_us_stocks(shared_da
     assert count == {"us": 280, "crypto": 43, "europe": 25, "commodities": 3, "emerging": 1}
     assert len(present) + len(missing) == 600
     assert all(folder == bars / asset.venue / asset.symbol for asset, folder in present)
+
+
+def test_dates_are_read_as_utc_and_may_be_missing(write):
+    universe = read_universe(write(DATED))
+    assert universe.assets == (
+        coin("AAAUSDT", listed_ms=1568160000000, delisted_ms=1652403600000),
+        coin("BBBUSDT", delisted_ms=1609459200000),
+        coin("CCCUSDT", listed_ms=1591007405000),
+        coin("ON"),
+    )
+    assert (universe.n_undated, universe.n_delisted) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("moment", "there"),
+    [
+        ("2019-09-10T23:59:59", ["BBBUSDT", "ON"]),
+        ("2019-09-11", ["AAAUSDT", "BBBUSDT", "ON"]),
+        ("2020-12-31T23:59", ["AAAUSDT", "BBBUSDT", "CCCUSDT", "ON"]),
+        ("2021-01-01", ["AAAUSDT", "CCCUSDT", "ON"]),
+        ("2022-05-13T00:59", ["AAAUSDT", "CCCUSDT", "ON"]),
+        ("2022-05-13T01:00", ["CCCUSDT", "ON"]),
+    ],
+)
+def test_a_universe_as_of_a_moment_holds_what_could_be_traded_then(write, moment, there):
+    universe = read_universe(write(DATED)).as_of(parse_utc_ms(moment))
+    assert universe.name == "mine"
+    assert [asset.symbol for asset in universe.assets] == there
+
+
+def test_a_universe_of_nothing_is_refused():
+    universe = Universe("mine", (coin("AAAUSDT", listed_ms=parse_utc_ms("2020-01-01")),))
+    with pytest.raises(UsageError, match="mine: no asset was listed at 2019-12-31 23:59"):
+        universe.as_of(parse_utc_ms("2019-12-31T23:59"))
+
+
+@pytest.mark.parametrize("name", [*CATEGORIES, WITH_DELISTED])
+def test_what_is_written_is_read_again(name, tmp_path):
+    path = tmp_path / f"{name}.yaml"
+    write_universe(path, read_universe(name))
+    assert read_universe(path) == read_universe(name)
+
+
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1
+)
+MOMENTS = st.none() | st.integers(0, 4_000_000_000).map(lambda seconds: 1000 * seconds)
+SYMBOLS = st.from_regex(r"[A-Za-z0-9^][A-Za-z0-9._^=+-]{0,8}", fullmatch=True)
+
+
+@st.composite
+def universes(draw) -> Universe:
+    assets = []
+    for symbol in draw(st.lists(SYMBOLS, min_size=1, max_size=6, unique=True)):
+        listed_ms, delisted_ms = draw(MOMENTS), draw(MOMENTS)
+        if None not in (listed_ms, delisted_ms) and delisted_ms <= listed_ms:
+            delisted_ms = None
+        calendar = draw(st.sampled_from(CALENDARS))
+        category, currency = draw(st.sampled_from(["us", "# no", "a: b", "on", "~"])), draw(WORDS)
+        venue = draw(st.sampled_from(["x", "1e3", "no", "2020-01-01"]))
+        assets.append(
+            Asset(symbol, venue, category, currency, calendar, listed_ms, delisted_ms)
+        )  # fmt: skip
+    return Universe("drawn", tuple(assets))
+
+
+@given(universe=universes())
+def test_any_universe_is_read_again_as_it_was_written(universe, tmp_path_factory):
+    path = tmp_path_factory.mktemp("drawn") / "drawn.yaml"
+    write_universe(path, universe)
+    assert read_universe(path) == universe
+    assert path.read_text().startswith(f"# {len(universe.assets)} assets, {universe.n_delisted} of")
+    assert [one.name for one in path.parent.iterdir()] == ["drawn.yaml"]
+
+
+def test_known_listing_days_are_those_of_the_exchanges_first_bars(shared_data):
+    """Of every asset whose first bars are at hand: the universe names their day, or none."""
+    bars = shared_data / "bars" / "binance"
+    listed = {asset.symbol: asset.listed_ms for asset in read_universe("case_a").assets}
+    checked = 0
+    for symbol in ("BTCUSDT", "APEUSDT", "ARBUSDT", "ARUSDT", "APTUSDT", "OPUSDT", "WLDUSDT"):
+        first_ms = int(read_bars(bars, symbol=symbol, timeframe="1h").timestamp[0])
+        assert listed[symbol] == first_ms // 86_400_000 * 86_400_000, symbol
+        checked += 1
+    assert checked == 7
+    for asset, place in present_and_missing(read_universe("case_a"), bars, "15m")[0]:
+        if asset.listed_ms is not None:
+            held = read_bars(place, symbol=asset.symbol, timeframe="15m")
+            assert asset.listed_ms <= held.timestamp[0], asset.symbol
+
+
+def test_the_first_luna_of_the_shared_bars_ends_where_its_name_was_given_away(shared_data):
+    universe = read_universe(WITH_DELISTED)
+    (luna,) = (asset for asset in universe.assets if asset.symbol == "LUNAUSDT")
+    (place,) = (p for a, p in present_and_missing(universe, shared_data / "bars", "1h")[0]
+                if a == luna)  # fmt: skip
+    bars = read_bars(place, symbol="LUNAUSDT", timeframe="1h")
+    first_life = bars.between(luna.listed_ms, luna.delisted_ms)
+    assert first_life.closes_at[-1] == luna.delisted_ms
+    assert first_life.close[-1] < 0.01 < 4 < bars.close[len(first_life)]
+    assert bars.timestamp[len(first_life)] == parse_utc_ms("2022-05-31T06:00")
+
+
+class Listed:
+    """A listing as sources have it."""
+
+    def __init__(self, symbol, first_ms=None, last_ms=None):
+        self.symbol, self.first_ms, self.last_ms = symbol, first_ms, last_ms
+
+
+VENUE = {"venue": "binance", "category": "crypto", "currency": "USDT", "calendar": "24/7"}
+
+
+def test_a_universe_of_listings_has_their_dates_in_their_order():
+    listings = [Listed("BTCUSDT", 1000), ("LUNAUSDT", 2000, 9000), Listed("ETHUSDT")]
+    universe, left_out = universe_from_listings("mine", listings, **VENUE)
+    assert universe.assets == (
+        coin("BTCUSDT", "binance", listed_ms=1000),
+        coin("LUNAUSDT", "binance", listed_ms=2000, delisted_ms=9000),
+        coin("ETHUSDT", "binance"),
+    )
+    assert (universe.name, left_out) == ("mine", {})
+
+
+@pytest.mark.parametrize("joined", ["", "-", "_"])
+def test_leveraged_tokens_and_money_are_left_out_and_counted(joined):
+    bases = ["BTC", "BTCUP", "BTCDOWN", "JUP", "SYRUP", "BULL", "ETH", "ETHBEAR", "BNBBULL", "BNB",
+             "USDC", "EUR", "1INCH", "1INCHUP", "BULLA", "PAXG"]  # fmt: skip
+    names = [f"{base}{joined}USDT" for base in bases] + [f"ETH{joined}BTC", f"SOL{joined}BUSD"]
+    universe, left_out = universe_from_listings(
+        "mine", [(name, None, None) for name in names], quote="USDT", **VENUE
+    )
+    kept = ["BTC", "JUP", "SYRUP", "ETH", "BNB", "1INCH", "BULLA", "PAXG"]
+    assert [asset.symbol for asset in universe.assets] == [f"{one}{joined}USDT" for one in kept]
+    assert left_out == {"leveraged": 6, "money against money": 2, "not in USDT": 2}
+
+
+def test_a_name_that_no_folder_can_have_is_left_out_and_none_left_is_refused():
+    strange = ("币安人生USDT", None, None)
+    universe, left_out = universe_from_listings("mine", [strange, ("AUSDT", 1, None)], **VENUE)
+    assert [asset.symbol for asset in universe.assets] == ["AUSDT"]
+    assert left_out == {"with a name that no folder can have": 1}
+    with pytest.raises(UsageError, match="mine: nothing is left for a universe: 1 with a name"):
+        universe_from_listings("mine", [strange], **VENUE)
+    with pytest.raises(UsageError, match="mine: nothing is left for a universe: no listings"):
+        universe_from_listings("mine", [], **VENUE)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from study_runs import small_study
 from walkforge import study
+from walkforge.base import Silent
 
 _FILE_EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree", "os.truncate"}
 
 
-class Killer(study.Silent):
+class Killer(Silent):
     """Counts moves, and ends the process at the chosen one without a word."""
 
     def __init__(self, run: Path, stage: str, dies_at: int) -> None:

@@ -4,6 +4,7 @@ import json
 
 from study_runs import small_study
 from walkforge import study
+from walkforge.base import Silent
 
 SETTINGS = [
     "tune.trials=10",
@@ -26,7 +27,7 @@ def ledger(folder) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
-class Onlooker(study.Silent):
+class Onlooker(Silent):
     """Keeps the epochs' reports by stage, and the notes."""
 
     def __init__(self):
@@ -56,7 +57,7 @@ class Onlooker(study.Silent):
         return {k: [len(r["members"]) for r in v] for k, v in self.reports.items() if v}
 
 
-class CutOff(study.Silent):
+class CutOff(Silent):
     """Interrupts at the chosen move."""
 
     def __init__(self, at: int):

@@ -8,10 +8,9 @@ import pytest
 
 from study.token_studies import token_study, two_symbols
 from walkforge import study
-from walkforge.base import StudyError
+from walkforge.base import Silent, StudyError
 from walkforge.study._gpt_learn import GptLearning
 from walkforge.study._prepare import prepare
-from walkforge.study._silent import Silent
 
 HEAD = "model.decides=direction_head"
 BARRIER = ["labels.kind=triple_barrier", "labels.bracket.max_hold_bars=5"]

@@ -9,10 +9,9 @@ from drawn import random_bars
 from study.token_studies import token_study
 from study_runs import small_study
 from walkforge import study
-from walkforge.base import BarsError, FoldError, RunError
+from walkforge.base import BarsError, FoldError, RunError, Silent
 from walkforge.market import BarStore, resample
 from walkforge.study._bars import categories_of, missing_assets, twins_told
-from walkforge.study._silent import Silent
 
 
 @pytest.fixture

@@ -10,14 +10,13 @@ import pytest
 from drawn import random_bars
 from study.token_studies import token_study, two_symbols, universe_file
 from walkforge import gates, study
-from walkforge.base import FoldError, RunError, StudyError, parse_utc_ms
+from walkforge.base import FoldError, RunError, Silent, StudyError, parse_utc_ms
 from walkforge.features import read_tokenizer
 from walkforge.gates._judge import _provenances
 from walkforge.registry import read_bundle
 from walkforge.study._fine_tune import BaseRun, read_base
 from walkforge.study._gpt_learn import GptLearning
 from walkforge.study._prepare import prepare
-from walkforge.study._silent import Silent
 
 LATER = ["folds.kind=walk_forward", "folds.count=3", "folds.validation=40", "folds.calibration=40",
          "folds.test=40"]  # fmt: skip

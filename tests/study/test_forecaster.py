@@ -11,7 +11,7 @@ import torch
 from drawn import random_bars
 from study_runs import small_bars, small_study
 from walkforge import evaluation, features, runtime, study
-from walkforge.base import Precision, StudyError
+from walkforge.base import Precision, Silent, StudyError
 from walkforge.features import CLIP
 from walkforge.models import PackedForward, initial_state
 from walkforge.study._baselining import Baselining
@@ -19,7 +19,6 @@ from walkforge.study._forecasting import _closes
 from walkforge.study._learn import Learning
 from walkforge.study._network import forecast_row
 from walkforge.study._prepare import prepare
-from walkforge.study._silent import Silent
 from walkforge.training import FORECAST_BASELINES, ForecastRows
 
 FLOAT32 = Precision("float32", autocast=False, tf32=False)

@@ -10,7 +10,7 @@ import pytest
 from drawn import random_bars
 from study.token_studies import UNIVERSE, token_study, two_symbols, universe_file
 from walkforge import study, training
-from walkforge.base import FoldError, StudyError, TrainingError
+from walkforge.base import FoldError, Silent, StudyError, TrainingError
 from walkforge.features import read_tokenizer
 from walkforge.folds import SLICES
 from walkforge.market import BarStore
@@ -18,7 +18,6 @@ from walkforge.models import MarketGpt
 from walkforge.study._gpt_learn import GptLearning
 from walkforge.study._gpt_paths import Paths
 from walkforge.study._prepare import prepare
-from walkforge.study._silent import Silent
 from walkforge.study._token_market import token_market
 
 FILES = [

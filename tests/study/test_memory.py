@@ -7,11 +7,12 @@ import pytest
 
 from study_runs import small_bars, small_study
 from walkforge import features, study
+from walkforge.base import Silent
 from walkforge.study._learn import Learning
 from walkforge.study._prepare import Prepared, prepare
 
 
-class _LooksAtTheTable(study.Silent):
+class _LooksAtTheTable(Silent):
     def __init__(self):
         self.stages = {}
 
@@ -37,7 +38,7 @@ def test_a_scaler_learned_by_blocks_of_columns_is_the_scaler_of_all(kind):
 
 def test_the_seeds_of_a_part_share_its_rows():
     prepared = prepare(small_bars(), small_study())
-    learning = Learning(small_study(), prepared, study.Silent())
+    learning = Learning(small_study(), prepared, Silent())
     (_, first), (_, second) = learning.members()[:2]
     assert (first.seed, second.seed) == (0, 1)
     assert np.shares_memory(first.train_rows, second.train_rows)

@@ -9,8 +9,7 @@ import pytest
 
 from study_runs import small_bars, small_study
 from walkforge import features
-from walkforge.base import parse_utc_ms
-from walkforge.study import Silent
+from walkforge.base import Silent, parse_utc_ms
 from walkforge.study._baselining import Baselining
 from walkforge.study._learn import Learning
 from walkforge.study._prepare import prepare

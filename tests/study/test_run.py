@@ -10,7 +10,7 @@ import pytest
 from drawn import random_bars
 from study_runs import small_bars, small_study
 from walkforge import runtime, study
-from walkforge.base import FoldError, RunError, StudyError, parse_utc_ms
+from walkforge.base import FoldError, RunError, Silent, StudyError, parse_utc_ms
 from walkforge.registry import read_bundle
 
 FILES = [
@@ -125,7 +125,7 @@ def test_the_resolved_study_gives_the_same_numbers_again(small_run, tmp_path):
     )
 
 
-class _CutOff(study.Silent):
+class _CutOff(Silent):
     def __init__(self, stage=None, epoch=None):
         self.at_stage, self.at_epoch = stage, epoch
 

@@ -4,8 +4,8 @@ import dataclasses
 
 from drawn import random_bars
 from study.token_studies import token_study, two_symbols
+from walkforge.base import Silent
 from walkforge.study._prepare import prepare
-from walkforge.study._silent import Silent
 from walkforge.study._telling import tell_bars, tell_rows
 
 

@@ -12,7 +12,7 @@ import pytest
 from study.searches import CutOff, Onlooker, ledger, search
 from study_runs import small_bars, small_study
 from walkforge import study
-from walkforge.base import FoldError, RunError, StudyError, TrainingError
+from walkforge.base import FoldError, RunError, Silent, StudyError, TrainingError
 from walkforge.market import bars_to_frame
 from walkforge.study import _tune_search
 from walkforge.study._prepare import prepare
@@ -135,7 +135,7 @@ def test_a_trial_in_a_pack_is_what_it_is_alone(tmp_path):
         for number, rate in rates.items()
     }
     assert packs_of(trials) == [[1, 4, 7]]
-    settings = {"is_hopeless": _never, "watcher": study.Silent()}
+    settings = {"is_hopeless": _never, "watcher": Silent()}
     packed = train_trials(trials, world, checkpoints=tmp_path / "all", **settings)
     for number, one in trials.items():
         alone = train_trials({number: one}, world, checkpoints=tmp_path / str(number), **settings)

@@ -7,13 +7,13 @@ import pytest
 from drawn import random_bars
 from study_runs import small_study
 from walkforge import study
-from walkforge.base import FoldError
+from walkforge.base import FoldError, Silent
 from walkforge.study._watchdog import Watchdog
 
 REPORT = {"epoch": 3, "epochs": 100, "members": [], "seconds": 1.0, "rows_per_s": 1.0}
 
 
-class _Listener(study.Silent):
+class _Listener(Silent):
     """Keeps what it is told, and lets a test wait for a note."""
 
     def __init__(self):

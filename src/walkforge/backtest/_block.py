@@ -63,6 +63,7 @@ def _of_trades(
         "exits": {EXIT_KINDS[kind]: int(np.asarray(kinds)[kind]) for kind in (1, 2, 3, 4)},
         "pnl": float(pnl.sum()),
         "fees": float(sum(one.fee.sum() for one in ledgers)),
+        "funding": float(sum(one.funding.sum() for one in ledgers)),
         "roi_frac": float(pnl.sum()) / yardstick.capital,
         "mean_trade_pnl": _mean_trade(pnl, yardstick, intervals=intervals),
         "profit_factor": won / lost if lost > 0 else None,

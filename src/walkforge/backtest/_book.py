@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 from walkforge.base import utc_text
-from walkforge.execution import Costs
+from walkforge.execution import Charges, own_fee
 
 from ._block import Yardstick, block_of
 from ._ledger import Ledger, Market, OrderSize, buy_and_hold, trade
@@ -16,10 +16,14 @@ from ._statistics import DAY_MS
 
 
 class Book:
-    """One table of intentions, to be traded in several ways."""
+    """One table of intentions, to be traded in several ways.
+
+    Raises UsageError where an instrument's own fees are asked for and not known.
+    """
 
     def __init__(self, markets: list[Market], setup: BacktestSetup, yardstick: Yardstick) -> None:
         self._markets, self._setup, self._yardstick = markets, setup, yardstick
+        self._charges = {one.symbol: setup.costs.of(one.instrument) for one in markets}
 
     def size(self, amount: float) -> OrderSize:
         """Return an amount in the unit of the setup's own size."""
@@ -31,7 +35,7 @@ class Book:
         self,
         *,
         markets: list[Market] | None = None,
-        costs: Costs | None = None,
+        charges: Mapping[str, Charges] | None = None,
         size: float | None = None,
     ) -> list[Ledger]:
         """Fill the intentions, by the setup but for what is given here."""
@@ -39,7 +43,7 @@ class Book:
             trade(
                 market,
                 bracket=self._setup.bracket,
-                costs=costs or self._setup.costs,
+                charges=(charges or self._charges)[market.symbol],
                 size=self.size(self._setup.size if size is None else size),
                 own_sizes=size is None,
             )
@@ -49,7 +53,9 @@ class Book:
     def hold(self) -> list[Ledger]:
         """Buy every symbol at the window's beginning and keep it."""
         size = self.size(self._setup.size)
-        return [buy_and_hold(one, costs=self._setup.costs, size=size) for one in self._markets]
+        return [
+            buy_and_hold(one, charges=self._charges[one.symbol], size=size) for one in self._markets
+        ]
 
     def at_random(self, ledgers: list[Ledger]) -> dict[str, Any]:
         """The trades of `ledgers` at random bars."""
@@ -57,7 +63,7 @@ class Book:
             ledgers,
             self._yardstick,
             bracket=self._setup.bracket,
-            costs=self._setup.costs,
+            charges=self._charges,
             size=self.size(self._setup.size),
             n_draws=self._setup.n_random,
         )
@@ -70,19 +76,33 @@ class Book:
         ]
 
     def cost_stress(self) -> list[dict[str, Any]]:
-        """The same at multiples of fee and slippage; slippage moves fills, and with them levels."""
+        """The same at multiples of fee and slippage; slippage moves fills, and with them levels.
+
+        Funding stays what it is. `fee_frac` is None where each instrument has its own.
+        """
         table = []
         for factor in self._setup.cost_stress:
-            costs = self._setup.costs.times(factor)
-            cost = {"fee_frac": costs.fee_frac, "slippage_ticks": costs.slippage_ticks}
-            table.append({"factor": factor, **cost, **self._block(self.trade(costs=costs))})
+            fee, ticks = self._setup.costs.fee_frac, self._setup.costs.slippage_ticks
+            cost = {
+                "fee_frac": None if fee is None else fee * factor,
+                "slippage_ticks": ticks * factor,
+            }
+            charges = {symbol: one.times(factor) for symbol, one in self._charges.items()}
+            table.append({"factor": factor, **cost, **self._block(self.trade(charges=charges))})
         return table
 
     def at_taker_fee(self) -> dict[str, Any]:
-        """The same trades, each fill at the taker's fee."""
+        """The same trades, each fill at the taker's fee; `fee_frac` is None where it differs."""
+        fees = {one.symbol: self._taker_fee(one) for one in self._markets}
+        charges = {symbol: self._charges[symbol].at_fee(fee) for symbol, fee in fees.items()}
+        fee = next(iter(fees.values())) if len(set(fees.values())) == 1 else None
+        return {"fee_frac": fee, **block_of(self.trade(charges=charges), self._yardstick)}
+
+    def _taker_fee(self, market: Market) -> float:
         fee = self._setup.taker_fee_frac
-        ledgers = self.trade(costs=replace(self._setup.costs, fee_frac=fee))
-        return {"fee_frac": fee, **block_of(ledgers, self._yardstick)}
+        if fee is None or self._setup.costs.fee_frac is None:
+            return own_fee(market.instrument, "taker")
+        return fee
 
     def last_days(self) -> dict[str, Any]:
         """The last days on their own: what was decided in them, starting flat."""

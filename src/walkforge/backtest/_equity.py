@@ -24,7 +24,8 @@ class Curve:
     """Opening time of the bar at whose close it holds, ms UTC; among several timeframes, of the
     shortest bar that closes at the same time."""
     earned: FloatArray
-    """Quote currency, 0 at the start; an open position counts at the close, its exit unpaid."""
+    """Quote currency, 0 at the start; an open position counts at the close, the funding of bars up
+    to it paid, its exit not."""
     position: FloatArray
     """Contracts held at the close, negative when short; for a portfolio, symbols in a trade."""
 
@@ -43,7 +44,8 @@ def mark(ledger: Ledger) -> Curve:
     of = np.repeat(np.arange(len(fills)), open_closes)
     units = ledger.size[of] * market.instrument.contract_size
     moved = fills.side[of] * (market.tape.close[held] - fills.entry_price[of])
-    earned[held - start] += moved * units - ledger.entry_fee[of]
+    paid = ledger.entry_fee[of] + market.settlements.paid_by_close(fills, market.tape.bars) * units
+    earned[held - start] += moved * units - paid
     position[held - start] = fills.side[of] * ledger.size[of]
     return Curve(market.tape.bars.timestamp[rows] + market.closes_later_ms, earned, position)
 

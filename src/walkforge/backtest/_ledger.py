@@ -12,7 +12,7 @@ from walkforge.execution import (
     DECISION_STATES,
     EXIT_KINDS,
     Bracket,
-    Costs,
+    Charges,
     Decisions,
     Fills,
     Tape,
@@ -22,6 +22,10 @@ from walkforge.execution import (
     slipped,
 )
 from walkforge.market import Instrument
+
+from ._settlements import NO_SETTLEMENTS, Settlements
+
+_TARGET = EXIT_KINDS.index("target")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +44,8 @@ class Market:
     size: FloatArray
     stop: FloatArray
     target: FloatArray
+    settlements: Settlements = NO_SETTLEMENTS
+    """What a position pays for funding, and when."""
     closes_later_ms: int = 0
     """How much later its bars close than those of the shortest timeframe beside it."""
 
@@ -86,15 +92,17 @@ class Ledger:
     """Contracts."""
     fee: FloatArray
     """Of both sides together."""
+    funding: FloatArray
+    """Paid while it was held; below 0 where it was earned."""
     pnl: FloatArray
-    """After fees; slippage is in the prices."""
+    """After fees and funding; slippage is in the prices."""
     entry_fee: FloatArray
     states: IntArray
     """How many decisions ended in each of execution's DECISION_STATES."""
 
 
 def trade(
-    market: Market, *, bracket: Bracket, costs: Costs, size: OrderSize, own_sizes: bool = True
+    market: Market, *, bracket: Bracket, charges: Charges, size: OrderSize, own_sizes: bool = True
 ) -> Ledger:
     """Fill a market's decisions. An intention's own size goes before `size` if `own_sizes`."""
     contracts = size.contracts(market.row, market)
@@ -105,38 +113,43 @@ def trade(
     decisions = Decisions(
         row=market.row, side=market.side, size=contracts, stop=market.stop, target=market.target
     )
-    slippage = costs.slippage_ticks * market.instrument.tick_size
-    fills, status = fill(market.tape, decisions, bracket, slippage_price=slippage)
+    fills, status = fill(market.tape, decisions, bracket, slippage_price=charges.slippage_price)
     states = np.bincount(status, minlength=len(DECISION_STATES)).astype(np.int64)
-    return book(market, fills, contracts[fills.decision], costs.fee_frac, states)
+    return book(market, fills, contracts[fills.decision], charges, states)
 
 
 def book(
-    market: Market, fills: Fills, size: FloatArray, fee_frac: float, states: IntArray
+    market: Market, fills: Fills, size: FloatArray, charges: Charges, states: IntArray
 ) -> Ledger:
     """Return the ledger of `fills` with `size` (k,) contracts each.
 
-    fee = fee_frac x notional of entry and of exit; pnl = side x (exit - entry) x units - fee,
-    where units are contracts x the instrument's contract size.
+    fee = fee fraction x notional of entry and of exit, the limit fill's at a target and the
+    market fill's otherwise; pnl = side x (exit - entry) x units - fee - funding, where units are
+    contracts x the instrument's contract size.
     """
     units = size * market.instrument.contract_size
-    entry_fee = fee_frac * fills.entry_price * units
-    fee = entry_fee + fee_frac * fills.exit_price * units
-    pnl = fills.side * (fills.exit_price - fills.entry_price) * units - fee
-    return Ledger(market, fills, size, fee, pnl, entry_fee, states)
+    entry_fee = charges.market_fee_frac * fills.entry_price * units
+    exit_frac = np.where(
+        fills.exit_kind == _TARGET, charges.limit_fee_frac, charges.market_fee_frac
+    )
+    fee = entry_fee + exit_frac * fills.exit_price * units
+    funding = market.settlements.paid(fills, market.tape.bars) * units
+    pnl = fills.side * (fills.exit_price - fills.entry_price) * units - fee - funding
+    return Ledger(market, fills, size, fee, funding, pnl, entry_fee, states)
 
 
-def buy_and_hold(market: Market, *, costs: Costs, size: OrderSize) -> Ledger:
+def buy_and_hold(market: Market, *, charges: Charges, size: OrderSize) -> Ledger:
     """Buy at the first open after the window's first close, sell at its last close.
 
-    Both are market fills: slippage and fee. It holds through holes, as a holder does.
+    Both are market fills: slippage and fee. It holds through holes, as a holder does, and pays
+    the funding in between.
     """
     rows = market.window
     first = np.arange(rows.start, min(rows.start + 1, rows.stop - 1))
     contracts = size.contracts(first, market)
     first, contracts = first[contracts > 0], contracts[contracts > 0]
     n, last_close = len(first), market.tape.close[rows.stop - 1]
-    slippage = costs.slippage_ticks * market.instrument.tick_size
+    slippage = charges.slippage_price
     fills = Fills(
         decision=np.arange(n),
         side=np.ones(n, np.int8),
@@ -150,7 +163,7 @@ def buy_and_hold(market: Market, *, costs: Costs, size: OrderSize) -> Ledger:
         target=np.full(n, np.nan),
     )
     states = np.array([n, 0, 0, 0, min(1, rows.stop - 1 - rows.start) - n])
-    return book(market, fills, contracts, costs.fee_frac, np.maximum(states, 0))
+    return book(market, fills, contracts, charges, np.maximum(states, 0))
 
 
 def trades_table(ledgers: list[Ledger]) -> pl.DataFrame:
@@ -184,6 +197,7 @@ def _table_of(ledger: Ledger) -> pl.DataFrame:
             "exit_kind": [EXIT_KINDS[kind] for kind in fills.exit_kind],
             "size": ledger.size,
             "fee": ledger.fee,
+            "funding": ledger.funding,
             "pnl": ledger.pnl,
             "stop": fills.stop,
             "target": fills.target,

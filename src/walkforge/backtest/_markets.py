@@ -9,9 +9,10 @@ import polars as pl
 
 from walkforge.base import timeframe_ms
 from walkforge.execution import Bracket, make_tape
-from walkforge.market import Bars, Instrument, instrument_of
+from walkforge.market import Bars, Funding, Instrument, instrument_of
 
 from ._ledger import Market
+from ._settlements import settlements_of
 from ._statistics import DAY_MS
 
 _LONGEST_CLOSING_DAYS = 5  # what market calls a closing; a hole says nothing about a year
@@ -23,6 +24,7 @@ def make_markets(
     *,
     bracket: Bracket,
     instruments: Mapping[str, Instrument],
+    funding: Mapping[str, Funding],
     own_windows: bool,
 ) -> list[Market]:
     """Return one market per symbol of a checked table.
@@ -48,6 +50,7 @@ def make_markets(
                 tape=make_tape(one, bracket.atr_bars),
                 instrument=instruments.get(name) or instrument_of(one.venue, one.symbol, one),
                 window=slice(*np.searchsorted(one.timestamp, [first, last + 1]).tolist()),
+                settlements=settlements_of(one, funding.get(name)),
                 closes_later_ms=timeframe_ms(one.timeframe) - shortest_ms,
                 **columns,
             )
@@ -67,16 +70,17 @@ def _window(part: pl.DataFrame, bars: Bars, bracket: Bracket) -> tuple[int, int]
 def periods_per_year(markets: Sequence[Market]) -> float:
     """Return how many of the returns make a year: days, or bars where these are longer.
 
-    365 days where any symbol trades around the clock. In session markets they are counted: 365
-    over the mean distance between two UTC days with a bar of any symbol, in all the bars that
-    are there and not in the window alone, pauses above 5 days left out. Stocks have about 252,
-    currencies, which open on Sunday evening in UTC, about 310. 252 where nothing can be counted.
+    365 days where any symbol trades around the clock, by its instrument's calendar or, where that
+    is None, by its bars. In session markets they are counted: 365 over the mean distance between
+    two UTC days with a bar of any symbol, in all the bars that are there and not in the window
+    alone, pauses above 5 days left out. Stocks have about 252, currencies, which open on Sunday
+    evening in UTC, about 310. 252 where nothing can be counted.
     """
     bars = [market.tape.bars for market in markets]
     step_ms = min(timeframe_ms(one.timeframe) for one in bars)
     if step_ms > DAY_MS:
         return 365.0 * DAY_MS / step_ms
-    if any(one.calendar == "24/7" for one in bars):
+    if any((one.instrument.calendar or one.tape.bars.calendar) == "24/7" for one in markets):
         return 365.0
     apart = np.diff(np.unique(np.concatenate([one.timestamp // DAY_MS for one in bars])))
     apart = apart[apart <= _LONGEST_CLOSING_DAYS]

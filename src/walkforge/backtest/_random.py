@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from walkforge.base import FloatArray, IntArray, derive_seed, utc_text
-from walkforge.execution import Bracket, Costs, fill_at_random
+from walkforge.execution import Bracket, Charges, fill_at_random
 
 from ._block import Yardstick
 from ._equity import drawdown
@@ -23,7 +23,7 @@ def random_entries(
     yardstick: Yardstick,
     *,
     bracket: Bracket,
-    costs: Costs,
+    charges: Mapping[str, Charges],
     size: OrderSize,
     n_draws: int,
 ) -> dict[str, Any]:
@@ -31,13 +31,17 @@ def random_entries(
 
     A draw keeps, per symbol, the number of trades and their sides, own sizes and own levels (as
     fractions of the decision's close), shuffles them, and enters them at random flat closes
-    between the symbol's first and last decision, by the same fills and costs. `p_value` is the
+    between the symbol's first and last decision, by the same fills, costs (`charges` by symbol)
+    and funding. `p_value` is the
     share of draws, the strategy counted as one, that earn at least as much. Equity is taken at
     the end of each day from closed trades, so drawdown and Sharpe are a little kinder than with
     open ones.
     """
     days = np.unique(np.concatenate([_days(one) for one in ledgers]))
-    draws = [_Draws(one, days, bracket=bracket, costs=costs, size=size) for one in ledgers]
+    draws = [
+        _Draws(one, days, bracket=bracket, charges=charges[one.market.symbol], size=size)
+        for one in ledgers
+    ]
     for draw in range(n_draws):
         for one in draws:
             one.add(derive_seed(yardstick.seed, "random_entries", one.symbol, draw))
@@ -48,7 +52,7 @@ class _Draws:
     """The draws of one symbol, one after the other."""
 
     def __init__(
-        self, ledger: Ledger, days: IntArray, *, bracket: Bracket, costs: Costs, size: OrderSize
+        self, ledger: Ledger, days: IntArray, *, bracket: Bracket, charges: Charges, size: OrderSize
     ) -> None:
         market, fills = ledger.market, ledger.fills
         chosen = fills.decision
@@ -58,7 +62,7 @@ class _Draws:
             rows = rows[(rows >= market.row[0]) & (rows <= market.row[-1])]
         contracts = size.contracts(rows, market)
         self.symbol = market.symbol
-        self._market, self._bracket, self._costs = market, bracket, costs
+        self._market, self._bracket, self._charges = market, bracket, charges
         self._size_of_row = np.zeros(len(market.tape))
         self._size_of_row[rows] = contracts
         self._rows = np.ascontiguousarray(rows[contracts > 0])
@@ -73,7 +77,8 @@ class _Draws:
         self.daily: list[FloatArray] = []
         """Closed profit of each day, one array per draw."""
         self.totals: list[FloatArray] = []
-        """Per draw: trades, longs, wins, won, lost, fees, held bars, exits of kinds 1 to 4."""
+        """Per draw: trades, longs, wins, won, lost, fees, funding, held bars, exits of kinds 1 to
+        4."""
 
     def add(self, seed: int) -> None:
         random = np.random.default_rng(seed)
@@ -86,13 +91,13 @@ class _Draws:
             rows=self._rows,
             stop_fracs=self._stop_frac[order],
             target_fracs=self._target_frac[order],
-            slippage_price=self._costs.slippage_ticks * market.instrument.tick_size,
+            slippage_price=self._charges.slippage_price,
             held_bars=self._held,
             random=random,
         )
         own = self._own_size[order][: len(fills)]
         contracts = np.where(np.isnan(own), self._size_of_row[fills.entry_row - 1], own)
-        ledger = book(market, fills, contracts, self._costs.fee_frac, np.zeros(5, np.int64))
+        ledger = book(market, fills, contracts, self._charges, np.zeros(5, np.int64))
         day = self._day[fills.exit_row - market.window.start]
         self.daily.append(_sum_by(day, ledger.pnl, self._n_days))
         self.totals.append(_totals(ledger))
@@ -105,8 +110,9 @@ class _Draws:
 def _totals(ledger: Ledger) -> FloatArray:
     pnl, fills = ledger.pnl, ledger.fills
     counts = [len(pnl), (fills.side > 0).sum(), (pnl > 0).sum()]
-    money = [pnl[pnl > 0].sum(), -pnl[pnl < 0].sum(), ledger.fee.sum(), fills.held_bars.sum()]
-    return np.array([*counts, *money, *np.bincount(fills.exit_kind, minlength=5)[1:]], float)
+    money = [pnl[pnl > 0].sum(), -pnl[pnl < 0].sum(), ledger.fee.sum(), ledger.funding.sum()]
+    exits = np.bincount(fills.exit_kind, minlength=5)[1:]
+    return np.array([*counts, *money, fills.held_bars.sum(), *exits], float)
 
 
 def _sum_by(day: IntArray, pnl: FloatArray, n_days: int) -> FloatArray:
@@ -125,8 +131,8 @@ def _summary(
         return {"n_draws": 0, "n_trades": 0, "pnl": None, "p_value": None}
     totals = np.sum([one.totals for one in draws], axis=0)  # (draws, fields)
     daily = np.sum([one.daily for one in draws], axis=0)  # (draws, days)
-    n, n_long, wins, won, lost, fees, held = totals[:, :7].mean(axis=0)
-    exits = totals[:, 7:].mean(axis=0)
+    n, n_long, wins, won, lost, fees, funding, held = totals[:, :8].mean(axis=0)
+    exits = totals[:, 8:].mean(axis=0)
     pnl = daily.sum(axis=1)
     low, high = np.percentile(pnl, [5, 95])
     bars = sum(one.bars for one in draws)
@@ -145,6 +151,7 @@ def _summary(
         "pnl_low": float(low),
         "pnl_high": float(high),
         "fees": float(fees),
+        "funding": float(funding),
         "roi_frac": float(pnl.mean()) / yardstick.capital,
         "profit_factor": float(won / lost) if lost > 0 else None,
         "exposure_frac": float(held / bars) if bars else None,

@@ -15,11 +15,12 @@ import polars as pl
 
 from walkforge.base import UsageError, utc_text
 from walkforge.execution import DECISION_STATES
-from walkforge.market import Bars, Instrument
+from walkforge.market import Bars, Funding, Instrument
 
 from ._block import Yardstick, block_of
 from ._book import Book
 from ._equity import PORTFOLIO, equity_table, mark, pool
+from ._funding_words import funding_as_dict, funding_notes
 from ._intentions import check_intentions
 from ._ledger import Ledger, Market, trades_table
 from ._markets import make_markets, periods_per_year
@@ -34,7 +35,7 @@ class BacktestResult:
 
     trades: pl.DataFrame
     """symbol, side, decided_at, entered_at, entry_price, left_at, exit_price, exit_kind, size,
-    fee, pnl, stop, target, held_bars, left_at_open; quote currency, times in ms UTC."""
+    fee, funding, pnl, stop, target, held_bars, left_at_open; quote currency, times in ms UTC."""
     equity: pl.DataFrame
     """timestamp (opening time of the bar at whose close it holds), symbol or `portfolio`, equity,
     drawdown_frac, position, buy_and_hold; every bar of the window. See `thin_equity`."""
@@ -48,6 +49,7 @@ def run(
     *,
     n_trials: int = 1,
     instruments: Mapping[str, Instrument] | None = None,
+    funding: Mapping[str, Funding] | None = None,
     own_windows: bool = False,
     rule: str = _GIVEN,
     source: str = "intentions",
@@ -58,8 +60,9 @@ def run(
     one's position must have ended; bars before it only warm the ATR up. With `own_windows` every
     symbol has its own, for models that were tested at times of their own. `n_trials` is how many
     models and settings were tried before this one, for the deflated Sharpe ratio. `rule` says in
-    a sentence how the intentions came about. Instruments are market's where not given. Raises
-    IntentionsError (naming `source`) or UsageError where these do not fit the bars.
+    a sentence how the intentions came about. Instruments are market's where not given. Where
+    `funding` has a symbol's rates, its positions pay them, buy-and-hold and random ones too.
+    Raises IntentionsError (naming `source`) or UsageError where these do not fit the bars.
     """
     setup = setup or BacktestSetup()
     if n_trials < 1:
@@ -70,6 +73,7 @@ def run(
         bars,
         bracket=setup.bracket,
         instruments=instruments or {},
+        funding=funding or {},
         own_windows=own_windows,
     )
     yardstick = Yardstick(
@@ -116,7 +120,7 @@ def _equity_of(ledgers: list[Ledger], held: list[Ledger], capital: float) -> pl.
 
 def _notes(ledgers: list[Ledger], setup: BacktestSetup, pooled: dict[str, Any]) -> list[str]:
     """Return what a reader must know to read the numbers, one sentence each."""
-    notes = []
+    notes = funding_notes([one.market for one in ledgers])
     if pooled["max_drawdown_frac"] >= 1:
         notes.append(
             f"The capital of {setup.capital:g} was used up: fills go on as if it were not; take a "
@@ -150,4 +154,5 @@ def _setup_as_dict(
         "n_rows": checked.height,
         "n_intentions": int((checked["side"] != 0).sum()),
         "instruments": {market.symbol: market.instrument.as_dict() for market in markets},
+        "funding": funding_as_dict(markets),
     }

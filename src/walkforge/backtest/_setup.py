@@ -22,14 +22,15 @@ class BacktestSetup:
     """Notional of an order as a fraction of the starting capital; where set, it is the size."""
     bracket: Bracket = field(default_factory=Bracket)
     costs: Costs = field(default_factory=Costs)
-    taker_fee_frac: float = 0.0005
-    """Fee of the second run beside the first: stops, time-outs and entries take liquidity."""
+    taker_fee_frac: float | None = 0.0005
+    """Fee of the second run beside the first: stops, time-outs and entries take liquidity. None,
+    or None for the fee of `costs`, takes each instrument's own."""
     last_days: int = 30
     """Length of the window at the end that is shown on its own, in days."""
     sizes: tuple[float, ...] = (0.001, 0.01, 0.05)
     """The sizes of the size table, in the unit of the setup's own size."""
     cost_stress: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0)
-    """Factors on fee and slippage."""
+    """Factors on fee and slippage; funding stays what it is."""
     n_random: int = 200
     """Draws of random entries."""
     n_resamples: int = 1000
@@ -44,7 +45,7 @@ class BacktestSetup:
         for name, value in positive.items():
             if not 0 < value < math.inf:
                 raise UsageError(f"backtest.{name} is {value}; it must be a positive number")
-        if not 0 <= self.taker_fee_frac < 1:
+        if self.taker_fee_frac is not None and not 0 <= self.taker_fee_frac < 1:
             raise UsageError(
                 f"backtest.taker_fee_frac is {self.taker_fee_frac}; it must be a fraction of the "
                 "notional of at least 0 and below 1 (0.0005 is 0.05 %)"

@@ -36,7 +36,8 @@ from ._measure import Measure
 from ._names import listed, nearest, one_of
 from ._nvidia import nvidia_machine, nvml_handle, open_nvml
 from ._seeds import derive_seed
-from ._time import TIMEFRAMES_MS, parse_utc_ms, timeframe_ms, utc_text
+from ._silent import Silent
+from ._time import TIMEFRAMES_MS, parse_utc_ms, parse_when_ms, timeframe_ms, utc_text
 
 __all__ = [
     "TIMEFRAMES_MS",
@@ -57,6 +58,7 @@ __all__ = [
     "Precision",
     "PredictionsError",
     "RunError",
+    "Silent",
     "SourceUnreachableError",
     "StudyError",
     "TrainingError",
@@ -82,6 +84,7 @@ __all__ = [
     "one_of",
     "open_nvml",
     "parse_utc_ms",
+    "parse_when_ms",
     "peak_resident_bytes",
     "processor_name",
     "read_json",

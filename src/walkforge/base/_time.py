@@ -1,5 +1,6 @@
 """Times are int64 milliseconds since 1970 in UTC; a bar is stamped with its opening time."""
 
+import re
 from datetime import UTC, datetime
 
 from ._errors import UsageError
@@ -51,3 +52,27 @@ def parse_utc_ms(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1000)
+
+
+_SPAN = re.compile(r"(\d+)\s*(h|d|w|mo|y)")
+_HOUR_MS = 60 * _MINUTE_MS
+# A month is a twelfth of a year here: nobody who says `6mo` counts days.
+_SPAN_MS = {
+    "h": _HOUR_MS,
+    "d": 24 * _HOUR_MS,
+    "w": 7 * 24 * _HOUR_MS,
+    "mo": 730 * _HOUR_MS,
+    "y": 365 * 24 * _HOUR_MS,
+}
+
+
+def parse_when_ms(text: str, now_ms: int) -> int:
+    """Return a moment: an ISO date or time, or a span before now such as 2y, 6mo, 90d, 12h."""
+    if match := _SPAN.fullmatch(text.strip()):
+        return now_ms - int(match[1]) * _SPAN_MS[match[2]]
+    try:
+        return parse_utc_ms(text)
+    except UsageError:
+        raise UsageError(
+            f"{text!r} is not a time; write 2024-01-31, or 2y, 6mo, 90d, 12h for a span before now"
+        ) from None

@@ -14,7 +14,10 @@ def print_backtest(summary: dict[str, Any]) -> None:
     console.print(summary["rule"], style="dim", soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("")
-    for name in ("trades", "win rate", "PnL", "fees", "ROI", "drawdown", "Sharpe"):
+    funded = bool(summary["setup"].get("funding"))
+    columns = ["trades", "win rate", "PnL", "fees", "ROI", "drawdown", "Sharpe"]
+    columns[4:4] = ["funding"] * funded
+    for name in columns:
         table.add_column(name, justify="right")
     rows = {"all": summary["pooled"]}
     rows |= {symbol: block for symbol, block in summary["by_symbol"].items() if len(rows) > 0}
@@ -23,10 +26,12 @@ def print_backtest(summary: dict[str, Any]) -> None:
     rows |= {f"costs x{row['factor']:g}": row for row in summary["cost_stress"]}
     rows |= {f"size {row['size']:g}": row for row in summary["sizes"]}
     for name, block in rows.items():
-        table.add_row(name, *_cells(block))
+        table.add_row(name, *_cells(block, funded=funded))
     console.print(table)
     exits = ", ".join(f"{n} {kind}" for kind, n in summary["pooled"]["exits"].items())
     console.print(f"exits: {exits}")
+    for note in summary.get("notes", []):
+        console.print(note, style="dim", soft_wrap=True)
 
 
 def setup_days(summary: dict[str, Any]) -> int:
@@ -34,8 +39,8 @@ def setup_days(summary: dict[str, Any]) -> int:
     return summary["last_days"].get("days", summary["setup"].get("last_days", 30))
 
 
-def _cells(block: dict[str, Any]) -> list[str]:
-    return [
+def _cells(block: dict[str, Any], *, funded: bool) -> list[str]:
+    cells = [
         f"{block['n_trades']}",
         _number(block["win_rate"], "{:.1%}"),
         _number(block["pnl"], "{:,.2f}"),
@@ -44,6 +49,8 @@ def _cells(block: dict[str, Any]) -> list[str]:
         _number(block["max_drawdown_frac"], "{:.2%}"),
         _number(block["sharpe_annual"], "{:.2f}"),
     ]
+    cells[4:4] = [_number(block.get("funding"), "{:,.2f}")] * funded
+    return cells
 
 
 def _number(value: float | None, form: str) -> str:

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from walkforge.study import Silent
+from walkforge.base import Silent
 
 from ._live_bar import LiveBar
 from ._progress_words import Pace, duration, epoch_lines

@@ -1,29 +1,29 @@
 """`data import`, `data list`, `data check` and `data repair`."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ._options import JsonOption
+from . import _data_info, _fetching, _repairing, _universe
+from ._options import JsonOption, StoreOption, default_store
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Bring bars in, list, check and repair them.",
+    help="Fetch or bring in bars, list, check and repair them.",
     rich_markup_mode="markdown",
 )
+_fetching.add_to(app)
+_repairing.add_to(app)
+_data_info.add_to(app)
+_universe.add_to(app)
 
-StoreOption = Annotated[
-    Path, typer.Option(help="The bar store: a folder per venue and symbol, a file per timeframe.")
-]
 TimeframeOption = Annotated[
     str | None, typer.Option(help="1m, 5m, 1h, 1d, ...; guessed from the file's name if left out.")
 ]
 CalendarOption = Annotated[
     str, typer.Option(help="24/7, session (weekends are no holes), or auto by the stamps.")
 ]
-_STORE = Path(os.environ.get("WALKFORGE_BARS", "bars"))
 
 
 @app.command(
@@ -39,7 +39,7 @@ def import_(
     ] = None,
     timeframe: TimeframeOption = None,
     calendar: CalendarOption = "auto",
-    store: StoreOption = _STORE,
+    store: StoreOption = default_store,
     as_json: JsonOption = False,
 ) -> None:
     """Bring bars into the store: `timestamp,open,high,low,close,volume` or Binance's klines.
@@ -61,11 +61,19 @@ def import_(
 
 
 @app.command("list", epilog="Example: walkforge data list --store bars")
-def list_(store: StoreOption = _STORE, as_json: JsonOption = False) -> None:
-    """List the bars of the store."""
+def list_(store: StoreOption = default_store, as_json: JsonOption = False) -> None:
+    """List the bars of the store: how many, from when to when, and where they came from."""
+    from rich.console import Console
+
     from walkforge import market
 
-    _print_reports(market.BarStore(store).list(), as_json)
+    from ._stored_words import print_stored
+
+    stored = market.BarStore(store).list()
+    if as_json:
+        _print_reports(stored, as_json)
+    else:
+        print_stored(Console(highlight=False), stored)
 
 
 @app.command(epilog="Example: walkforge data check bars/binance/BTCUSDT --allow gaps")
@@ -90,29 +98,6 @@ def check(
     _print_reports(reports, as_json, with_findings=True)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
-
-
-@app.command(epilog="Example: walkforge data repair raw.csv --out clean.csv")
-def repair(
-    path: Annotated[Path, typer.Argument(help="A file of bars.")],
-    out: Annotated[Path | None, typer.Option(help="Write the mended file here.")] = None,
-    in_place: Annotated[bool, typer.Option("--in-place", help="Replace the file itself.")] = False,
-    drop_broken: Annotated[
-        bool, typer.Option("--drop-broken", help="Also drop bars that break a rule; leaves holes.")
-    ] = False,
-    timeframe: TimeframeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Sort bars and drop exact duplicates. Never makes up or changes a bar."""
-    from walkforge import market
-    from walkforge.base import UsageError
-
-    if (out is None) != in_place:
-        raise UsageError("say where the mended bars go: --out FILE or --in-place")
-    report = market.repair_bars(
-        path, out, in_place=in_place, drop_broken=drop_broken, timeframe=timeframe
-    )
-    _print_reports([report], as_json)
 
 
 def _print_reports(reports: list[Any], as_json: bool, *, with_findings: bool = False) -> None:

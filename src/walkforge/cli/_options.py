@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +11,10 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in training.epochs=3."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+StoreOption = Annotated[
+    Path, typer.Option(help="The bar store: a folder per venue, symbol and timeframe.")
+]
+default_store = Path(os.environ.get("WALKFORGE_BARS", "bars"))
 DevicesOption = Annotated[
     int | None, typer.Option(min=1, help="Devices of each machine that train one MarketGPT.")
 ]

@@ -1,7 +1,7 @@
 """How a bar fills an order: brackets, costs, sizing, and one kernel of fills for everybody."""
 
 from ._atr import average_true_range
-from ._bracket import Bracket, Costs
+from ._bracket import Bracket, Charges, Costs, own_fee
 from ._fills import (
     DECISION_STATES,
     EXIT_KINDS,
@@ -22,6 +22,7 @@ __all__ = [
     "EXIT_KINDS",
     "Bracket",
     "BracketOutcomes",
+    "Charges",
     "Costs",
     "Decisions",
     "Fills",
@@ -33,6 +34,7 @@ __all__ = [
     "fill_at_random",
     "make_tape",
     "order_sizes",
+    "own_fee",
     "sizes_for_notional",
     "slipped",
 ]

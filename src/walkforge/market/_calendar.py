@@ -21,7 +21,7 @@ _STRAY_SATURDAYS_FRAC = 0.02
 _LONGEST_NIGHT_MS = 36 * 3_600_000
 # Long weekends close a session market for at most 4 days in a row; the bar after such a pause
 # opens up to 5 days after the last one. Anything longer is a hole.
-_LONGEST_PAUSE_MS = 5 * DAY_MS
+LONGEST_PAUSE_MS = 5 * DAY_MS
 _SATURDAY = 2  # 1970-01-01 was a Thursday
 _MONDAY_MS = 4 * DAY_MS
 
@@ -41,6 +41,16 @@ class Hole:
             "before": utc_text(self.before_ms),
             "missing_bars": self.missing_bars,
         }
+
+
+def rises(timestamp: IntArray) -> bool:
+    """Return whether every stamp (n,) comes after the one before it."""
+    return bool(np.all(timestamp[1:] > timestamp[:-1]))
+
+
+def distinct(timestamp: IntArray) -> IntArray:
+    """Return every stamp (n,) once, in time order."""
+    return timestamp if rises(timestamp) else np.unique(timestamp)
 
 
 def infer_calendar(timestamp: IntArray) -> str:
@@ -75,7 +85,7 @@ def hole_before(timestamp: IntArray, step_ms: int, calendar: str) -> BoolArray:
     weekdays = np.busday_count(before + _ONE_DAY, after)
     days = (after - before).astype(np.int64) - 1
     closing = (days > weekdays) | (weekdays <= 1)
-    holes[rows + 1] = ~closing | (pause[rows] > _LONGEST_PAUSE_MS)
+    holes[rows + 1] = ~closing | (pause[rows] > LONGEST_PAUSE_MS)
     return holes
 
 

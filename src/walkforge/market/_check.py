@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from walkforge.base import TIMEFRAMES_MS, UsageError, one_of, timeframe_ms, utc_text
+from walkforge.base import (
+    TIMEFRAMES_MS,
+    BoolArray,
+    UsageError,
+    one_of,
+    timeframe_ms,
+    utc_text,
+)
 
 from . import _look
 from ._bars import Bars
-from ._calendar import Hole, holes_in
+from ._calendar import Hole, distinct, holes_in, rises
+from ._columns import VALUES
 from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
 from ._frames import bars_to_frame
+from ._manifest import Manifest
 from ._names import counted, guess_names
-from ._raw_files import Part, data_files, part_of_frame, read_raw_file
+from ._parts import scan_parts
+from ._raw_files import Part, data_files, in_parts, part_of_frame, read_raw_file
 from ._refuse import look_at, structural_errors
+from ._series import collect, with_manifest
 from ._tables import Table, read_table
 
 
@@ -72,12 +84,21 @@ class CheckReport:
         return f"{self.source}: {counted(self.rows, 'bar')} of {self.timeframe}, {span}: {kinds}"
 
     def lines(self) -> list[str]:
-        """Return one line per finding for a terminal."""
-        return [
-            f"{found.severity:5} {found.kind:12} "
-            f"{'(allowed) ' if found.kind in self.allowed else ''}{found.words}"
-            for found in self.findings
-        ]
+        """Return one line per finding for a terminal, and below the gaps one for every hole."""
+        lines = []
+        for found in self.findings:
+            allowed = "(allowed) " if found.kind in self.allowed else ""
+            lines.append(f"{found.severity:5} {found.kind:12} {allowed}{found.words}")
+            if found.kind == "gaps":
+                lines += [f"{'':5} {'hole':12} {self._words(hole)}" for hole in self.holes]
+        return lines
+
+    def _words(self, hole: Hole) -> str:
+        about = "about " if self.calendar == "session" else ""
+        return (
+            f"after {utc_text(hole.after_ms)}, before {utc_text(hole.before_ms)}: "
+            f"{about}{counted(hole.missing_bars, 'missing bar')}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data."""
@@ -130,16 +151,40 @@ def check_path(
 ) -> list[CheckReport]:
     """Look for trouble in a file, or in every file below a folder, one report each.
 
-    The timeframe is the one given, or the one in the file's name, or the most common distance of
-    the bars. See `check_bars`. Raises BarsError where a file is missing, empty or unreadable.
+    A series that is stored in parts is one, as holes may lie between its parts. The timeframe is
+    the one given, or the one in the file's name, or the most common distance of the bars; the
+    calendar is the one given, or the one that was stored with the bars, or what they show. See
+    `check_bars`. Raises BarsError where a file is missing, empty or unreadable.
     """
     allowed, limits = allowed_kinds(allow), limits or CheckLimits()
-    reports = []
+    return [
+        _check_part(
+            part,
+            timeframe or guess_names(file)[1],
+            metadata.get("calendar", "auto") if calendar == "auto" else calendar,
+            allowed,
+            limits,
+        )
+        for file, part, metadata in _parts_below(path)
+    ]
+
+
+def _parts_below(path: Path) -> Iterator[tuple[Path, Part, dict[str, Any]]]:
+    """Yield where each series or file lies, its cells, and what was stored with them."""
+    series = set()
     for file in data_files(path):
-        named = timeframe or guess_names(file)[1]
-        for part in read_raw_file(file).parts:
-            reports.append(_check_part(part, named, calendar, allowed, limits))
-    return reports
+        place = file.parent
+        if file == path or not in_parts(place):
+            raw = read_raw_file(file)
+            yield from ((file, part, raw.metadata) for part in raw.parts)
+        elif place not in series:
+            series.add(place)
+            yield with_manifest(place, partial(_stored_part, place))
+
+
+def _stored_part(place: Path, manifest: Manifest) -> tuple[Path, Part, dict[str, Any]]:
+    frame = collect(scan_parts(place, manifest.parts, VALUES, None, None), place)
+    return place, part_of_frame(str(place), frame), {"calendar": manifest.calendar}
 
 
 def allowed_kinds(allow: Iterable[str]) -> frozenset[str]:
@@ -163,7 +208,7 @@ def _check_part(
     look = look_at(table, timeframe, calendar)
     errors = [*table.problems, *structural_errors(look)]
     good = _mended(look)
-    stamps = np.unique(table.timestamp[table.stamped])
+    stamps = distinct(table.timestamp[table.stamped])
     # A row that cannot be used is trouble of its own, and no hole beside it.
     holes = holes_in(stamps, look.step_ms, look.calendar)
     return CheckReport(
@@ -185,7 +230,7 @@ def _timeframe_of(table: Table, timeframe: str | None) -> tuple[str, str]:
     if timeframe is not None:
         timeframe_ms(timeframe)
         return timeframe, "given or in the file's name"
-    steps = np.diff(np.unique(table.only_usable()[0]))
+    steps = np.diff(distinct(table.only_usable()[0]))
     if len(steps):
         spans, counts = np.unique(steps, return_counts=True)
         usual = int(spans[np.argmax(counts)])
@@ -200,8 +245,11 @@ def _timeframe_of(table: Table, timeframe: str | None) -> tuple[str, str]:
 
 def _mended(look: _look.Look) -> _look.Look:
     """Return the rows as a repair would leave them, so that notes speak of the market."""
+    positive: BoolArray = np.all(look.values[:, :4] > 0, axis=1)
+    if positive.all() and rises(look.timestamp):
+        return look
     first = np.unique(look.timestamp, return_index=True)[1]
-    keep = first[(look.values[first, :4] > 0).all(axis=1)]
+    keep = first[positive[first]]
     return _look.Look(
         look.table,
         look.timestamp[keep],

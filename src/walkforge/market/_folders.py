@@ -1,15 +1,16 @@
-"""Reading a folder laid out SYMBOL/TIMEFRAME.parquet, such as one venue of a bar store."""
+"""Reading a venue's folder: SYMBOL/TIMEFRAME of a bar store, or SYMBOL/TIMEFRAME.parquet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from walkforge.base import TIMEFRAMES_MS, BarsError, listed, nearest, timeframe_ms, utc_text
+from walkforge.base import BarsError, listed, nearest, timeframe_ms, utc_text
 
 from ._bars import Bars
-from ._frames import read_bars_file
+from ._calendar import LONGEST_PAUSE_MS
 from ._resample import divides, resample
+from ._series import holds_series, read_series, timeframes_in
 
 
 def read_folder(
@@ -95,9 +96,9 @@ def venues_by_symbol(folder: Path, timeframe: str) -> dict[str, list[str]]:
     """
     if not folder.is_dir():
         raise BarsError(f"{folder}: no such folder of bars")
-    there = sorted(path for path in folder.iterdir() if any(path.glob("*/*.parquet")))
+    there = sorted(path for path in folder.iterdir() if _is_venue(path))
     if not there:
-        own = any(folder.glob("*/*.parquet"))
+        own = _is_venue(folder)
         hint = "; these are one venue's bars: the folder above is meant" if own else ""
         raise BarsError(f"{folder}: expected VENUE/SYMBOL/TIMEFRAME.parquet below it{hint}")
     found: dict[str, list[str]] = {}
@@ -111,26 +112,23 @@ def venues_by_symbol(folder: Path, timeframe: str) -> dict[str, list[str]]:
 def _symbols_in(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise BarsError(f"{folder}: no such folder of bars")
-    there = sorted(
-        path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("*.parquet"))
-    )
+    there = sorted(path.name for path in folder.iterdir() if timeframes_in(path))
     if there:
         return there
-    deeper = sorted({path.parent.parent.name for path in folder.glob("*/*/*.parquet")})
+    deeper = sorted(path.name for path in folder.iterdir() if _is_venue(path))
     hint = f"; perhaps one of its folders is meant: {listed(deeper)}" if deeper else ""
     raise BarsError(f"{folder}: no bars, expected SYMBOL/TIMEFRAME.parquet below it{hint}")
 
 
-def _timeframes_of(folder: Path) -> list[str]:
-    return [name for name in TIMEFRAMES_MS if (folder / f"{name}.parquet").is_file()]
+def _is_venue(folder: Path) -> bool:
+    return folder.is_dir() and any(timeframes_in(path) for path in folder.iterdir())
 
 
 def _sources_of(folder: Path, timeframe: str) -> list[str]:
     """Return the stored timeframe itself, or the shorter ones that add up to it."""
-    there = _timeframes_of(folder)
-    return (
-        [timeframe] if timeframe in there else [name for name in there if divides(name, timeframe)]
-    )
+    if holds_series(folder, timeframe):
+        return [timeframe]
+    return [name for name in timeframes_in(folder) if divides(name, timeframe)]
 
 
 def _read_symbol(folder: Path, timeframe: str, start_ms: int | None, end_ms: int | None) -> Bars:
@@ -138,18 +136,28 @@ def _read_symbol(folder: Path, timeframe: str, start_ms: int | None, end_ms: int
     if not sources:
         raise BarsError(
             f"{folder}: no bars of {timeframe} and none that add up to it; "
-            f"there are {listed(_timeframes_of(folder)) or 'none'}"
+            f"there are {listed(timeframes_in(folder)) or 'none'}"
         )
-    choices = [
-        resample(_read_file(folder, name), timeframe).between(start_ms, end_ms) for name in sources
-    ]
-    return max(choices, key=len)
+    return max((_read_as(folder, name, timeframe, start_ms, end_ms) for name in sources), key=len)
 
 
-def _read_file(folder: Path, timeframe: str) -> Bars:
-    path = folder / f"{timeframe}.parquet"
+def _read_as(
+    folder: Path, stored: str, timeframe: str, start_ms: int | None, end_ms: int | None
+) -> Bars:
+    """Return stored bars as bars of a timeframe; only what the range needs is read."""
     venue = folder.absolute().parent.name
-    return read_bars_file(path, venue=venue, symbol=folder.name, timeframe=timeframe)
+    if stored == timeframe:
+        return read_series(folder, stored, venue=venue, start_ms=start_ms, end_ms=end_ms)
+    # A longer bar is proved by the shorter ones around it, within one segment; see `resample`.
+    around_ms = timeframe_ms(timeframe) + LONGEST_PAUSE_MS
+    bars = read_series(
+        folder,
+        stored,
+        venue=venue,
+        start_ms=None if start_ms is None else start_ms - around_ms,
+        end_ms=None if end_ms is None else end_ms + around_ms,
+    )
+    return resample(bars, timeframe).between(start_ms, end_ms)
 
 
 def _nothing_in_range(

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from walkforge.base import BarsError, UsageError, timeframe_ms
+import numpy as np
+
+from walkforge.base import BarsError, IntArray, UsageError, timeframe_ms, utc_text
 
 from ._bars import Bars
+from ._calendar import CALENDAR_SHOWS_MS, infer_calendar
 from ._frames import bars_from_table
+from ._merge import unite
 from ._names import counted, guess_names, safe_name
 from ._raw_files import RawFile, data_files, read_raw_file
+from ._rows import Rows
 from ._store import BarStore, WriteReport
 from ._tables import Table, read_table
+from ._writing import Addition
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,8 @@ def import_bars(
     with ExitStack() as stack:
         return [
             _import_series(stack, store, files, (venue, *names), calendar)
-            for names, files in groups.items()
+            # Whoever imports several series takes their locks in the same order.
+            for names, files in sorted(groups.items())
         ]
 
 
@@ -144,15 +153,49 @@ def _import_series(
             tables.append(table)
         sources.append(source)
     _refuse_mixture(pieces, files)
-    written = stack.enter_context(
-        store.adding(pieces[0], tables, sources=sources, calendar=calendar)
+    rows = Rows(*unite(tables))
+    addition = Addition(
+        rows=rows,
+        provenance=pieces[0].provenance,
+        calendar=_common_calendar(pieces, rows.timestamp),
+        calendar_named=None if calendar == "auto" else calendar,
+        history=tuple(dict.fromkeys(line for bars in pieces for line in bars.history)),
+        sources=tuple(map(_entry, sources)),
+        place=partial(_place, tables),
     )
+    written = stack.enter_context(store.adding(*names, addition))
     return ImportReport(
         written=written,
         files=len(files),
         files_with_checksum=sum(source.checked for source in sources),
         stamp_forms=tuple(sorted({table.stamp_form for table in tables})),
     )
+
+
+def _common_calendar(pieces: Sequence[Bars], timestamp: IntArray) -> str:
+    """Return what one piece says, or two weeks of several, which a few days each left open."""
+    if len(pieces) == 1 or timestamp[-1] - timestamp[0] < CALENDAR_SHOWS_MS:
+        return pieces[0].calendar
+    return infer_calendar(timestamp)
+
+
+def _entry(source: RawFile) -> dict[str, Any]:
+    return {
+        "source": "file",
+        "file": source.path.name,
+        "sha256": source.sha256,
+        "checksum_agreed": source.checked,
+        "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _place(tables: Sequence[Table], at_ms: int) -> str:
+    """Return where the bar of a moment stands in the files."""
+    for table in tables:
+        rows = np.flatnonzero(table.timestamp == at_ms)
+        if len(rows):
+            return f"{table.name}: {table.part.place(int(rows[0]))}"
+    return utc_text(at_ms)
 
 
 def _refuse_mixture(pieces: Sequence[Bars], files: Sequence[Path]) -> None:

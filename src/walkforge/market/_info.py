@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from walkforge.base import timeframe_ms, utc_text
 
 from ._bars import Bars
 from ._calendar import holes_in
+from ._coverage import close_shortest
+from ._spans import spans_of_bars
 
 _SHOWN_HOLES = 20
+# A series of minutes may have thousands of holes; a picture shows no more than these.
+_MOST_SPANS = 200
 
 
 def data_info(bars: Bars) -> dict[str, Any]:
-    """Return the plain facts of a series: rows, span, holes, repairs, digest and provenance.
+    """Return the plain facts of a series: rows, spans, holes, repairs, digest and provenance.
 
     `holes.missing_bars` is exact in a 24/7 market and an estimate in a session market (weekdays
-    only, holidays not known). `holes.largest` names up to 20.
+    only, holidays not known). `holes.largest` names up to 20. `spans` tells the first and the
+    last bar of every stretch without a hole, of 200 at most: `spans_joined` is the number of
+    holes, the shortest, that it leaves out.
     """
-    holes = holes_in(bars.timestamp, timeframe_ms(bars.timeframe), bars.calendar)
+    step_ms = timeframe_ms(bars.timeframe)
+    holes = holes_in(bars.timestamp, step_ms, bars.calendar)
     largest = sorted(holes, key=lambda hole: -hole.missing_bars)[:_SHOWN_HOLES]
+    segments = spans_of_bars(bars.timestamp, np.diff(bars.segment, prepend=0) > 0, step_ms)
+    spans, n_joined = close_shortest(segments, _MOST_SPANS)
     return {
         "venue": bars.venue,
         "symbol": bars.symbol,
@@ -34,6 +45,8 @@ def data_info(bars: Bars) -> dict[str, Any]:
             "estimated": bars.calendar != "24/7",
             "largest": [hole.as_dict() for hole in largest],
         },
+        "spans": [[utc_text(start), utc_text(end - step_ms)] for start, end in spans],
+        "spans_joined": n_joined,
         "repairs": list(bars.history),
         "provenance": bars.provenance,
         "calendar": bars.calendar,

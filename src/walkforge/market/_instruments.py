@@ -1,9 +1,9 @@
-"""What the exchange says about a symbol: its tick, lot, minimum notional and contract size."""
+"""The instrument of a symbol: as its venue told it, by stored defaults, or read off its prices."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,58 +11,9 @@ import numpy as np
 from walkforge.base import FloatArray, UsageError
 
 from ._bars import Bars
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """How a symbol is priced and sized; prices and notional in quote currency."""
-
-    symbol: str
-    tick_size: float
-    """Prices are multiples of it."""
-    lot_step: float
-    """Sizes, in contracts, are multiples of it."""
-    min_notional: float
-    """Smallest price * size * contract_size that the exchange takes; 0 where it takes any."""
-    contract_size: float = 1.0
-    """Units of the base asset in one contract."""
-    source: str = "given"
-    """Where the numbers come from: `given`, `stored defaults` or `inferred from prices`."""
-
-    def __post_init__(self) -> None:
-        for name in ("tick_size", "lot_step", "contract_size"):
-            value = getattr(self, name)
-            if not 0 < value < np.inf:
-                raise UsageError(f"{self.symbol}: {name} {value}, expected a positive number")
-        if not 0 <= self.min_notional < np.inf:
-            raise UsageError(f"{self.symbol}: min_notional {self.min_notional}, expected 0 or more")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the instrument as plain data."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-# Symbol: tick, lot step of spot, lot step of linear perpetuals. Sane for 2021-2025, in which
-# exchanges changed some of them more than once; BTCUSDT has the tick of the perpetual (0.10)
-# everywhere, because the fill rules are stated with it and it is the more careful one.
-_COINS = {
-    "BTCUSDT": (0.1, 0.00001, 0.001),
-    "ETHUSDT": (0.01, 0.0001, 0.001),
-    "BNBUSDT": (0.01, 0.001, 0.01),
-    "SOLUSDT": (0.01, 0.001, 0.01),
-    "XRPUSDT": (0.0001, 0.1, 0.1),
-    "ADAUSDT": (0.0001, 0.1, 1.0),
-    "DOGEUSDT": (0.00001, 1.0, 1.0),
-    "AVAXUSDT": (0.01, 0.01, 1.0),
-    "LINKUSDT": (0.01, 0.01, 0.01),
-    "LTCUSDT": (0.01, 0.001, 0.001),
-    "DOTUSDT": (0.001, 0.01, 0.1),
-    "BCHUSDT": (0.01, 0.001, 0.001),
-    "MATICUSDT": (0.0001, 0.1, 1.0),
-    "NEARUSDT": (0.001, 0.1, 1.0),
-}
-_MIN_NOTIONAL = 5.0
-_PERPETUAL_ENDINGS = ("_um", "_linear", "_perp", "_swap")
+from ._coin_defaults import COINS, FEES, FUNDING_INTERVAL_H, MIN_NOTIONAL
+from ._instrument import Instrument, is_perpetual_venue
+from ._instrument_files import read_instruments
 
 _MOST_DECIMALS = 8
 _SAMPLED_BARS = 5_000
@@ -78,27 +29,49 @@ _NO_LOT_STEP = 1e-8
 _FLOAT32_FRAC = 1e-7
 
 
-def instrument_of(venue: str, symbol: str, bars: Bars | None = None) -> Instrument:
-    """Return the instrument of a symbol: the stored defaults, or what its prices show.
+def instrument_of(
+    venue: str, symbol: str, bars: Bars | None = None, *, folder: Path | None = None
+) -> Instrument:
+    """Return a symbol's instrument; its `source` says where the numbers come from.
+
+    First what `folder`, the venue's folder of a store, keeps of it in instruments.json; else the
+    stored defaults; else what its prices show. Fees, funding interval and calendar of the latter
+    two are the venue's stored ones, None where there are none.
 
     Inferred, the tick is the coarsest power of ten on which 95 % of opens and closes lie (5 000
     bars, evenly spread), and no finer than 1/100 000 of the median price; without such a grid it
     is 1/10 000 of it. Both fractions are rounded down to a power of ten. Nothing is known of
     lots and minimums then, so there are none: the lot step is 1e-8, the minimum notional 0.
 
-    Raises UsageError where there are neither defaults nor bars.
+    Raises UsageError where nothing of these is there, BarsError for a damaged instruments.json.
     """
-    if symbol in _COINS:
-        tick_size, spot_step, perpetual_step = _COINS[symbol]
-        step = perpetual_step if venue.endswith(_PERPETUAL_ENDINGS) else spot_step
-        return Instrument(symbol, tick_size, step, _MIN_NOTIONAL, 1.0, "stored defaults")
+    told = {} if folder is None else read_instruments(folder)
+    if symbol in told:
+        return told[symbol]
+    if symbol in COINS:
+        coin = COINS[symbol]
+        step = coin.perpetual_lot_step if is_perpetual_venue(venue) else coin.spot_lot_step
+        numbers = (coin.tick_size, step, MIN_NOTIONAL)
+        return Instrument(symbol, *numbers, **_of_venue(venue), source="stored defaults")
     if bars is None or not len(bars):
         raise UsageError(
             f"{venue}/{symbol}: no stored tick size; pass the bars, or an Instrument of your own"
         )
     every = max(1, len(bars) // _SAMPLED_BARS)
     prices = np.concatenate([bars.open[::every], bars.close[::every]])
-    return Instrument(symbol, _infer_tick(prices), _NO_LOT_STEP, 0.0, 1.0, "inferred from prices")
+    numbers = (_infer_tick(prices), _NO_LOT_STEP, 0.0)
+    return Instrument(symbol, *numbers, **_of_venue(venue), source="inferred from prices")
+
+
+def _of_venue(venue: str) -> dict[str, Any]:
+    """Return fees, funding interval and calendar that all symbols of a venue share."""
+    perpetual, fees = is_perpetual_venue(venue), FEES.get(venue)
+    return {
+        "maker_fee_frac": fees and fees.maker_frac,
+        "taker_fee_frac": fees and fees.taker_frac,
+        "funding_interval_h": FUNDING_INTERVAL_H if perpetual else None,
+        "calendar": "24/7" if perpetual or fees else None,
+    }
 
 
 def _infer_tick(prices: FloatArray) -> float:

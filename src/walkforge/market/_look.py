@@ -15,7 +15,7 @@ from walkforge.base import (
     utc_text,
 )
 
-from ._calendar import DAY_MS, Hole, bin_starts, hole_before
+from ._calendar import DAY_MS, Hole, bin_starts, distinct, hole_before, rises
 from ._columns import VALUES, contradict
 from ._findings import Finding
 from ._names import counted
@@ -89,7 +89,7 @@ def repeated(look: Look) -> tuple[IntArray, IntArray, BoolArray]:
 
 def duplicates(look: Look) -> list[Finding]:
     """Find stamps that occur more than once: exact duplicates, and bars that contradict."""
-    if len(look.timestamp) < 2 or np.all(np.diff(look.timestamp) > 0):
+    if rises(look.timestamp):
         return []
     first, later, differ = repeated(look)
     found = []
@@ -116,7 +116,7 @@ def wrong_timeframe(look: Look) -> Finding | None:
     steps = np.diff(look.timestamp)
     if len(steps) < 3 or np.any(steps == look.step_ms):
         return None
-    steps = np.diff(np.unique(look.timestamp))
+    steps = np.diff(distinct(look.timestamp))
     spans, counts = np.unique(steps, return_counts=True)
     usual = int(spans[np.argmax(counts)])
     name = next((name for name, ms in TIMEFRAMES_MS.items() if ms == usual), None)

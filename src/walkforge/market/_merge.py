@@ -8,6 +8,7 @@ import numpy as np
 
 from walkforge.base import BarsError, FloatArray, IntArray, utc_text
 
+from ._calendar import rises
 from ._columns import VALUES, contradict
 from ._tables import Table
 
@@ -19,7 +20,7 @@ def unite(tables: Sequence[Table]) -> tuple[IntArray, FloatArray]:
     """
     stamps = np.concatenate([table.timestamp for table in tables])
     values = np.concatenate([table.values for table in tables])
-    if np.all(np.diff(stamps) > 0):
+    if rises(stamps):
         return stamps, values
     order = np.argsort(stamps, kind="stable")
     stamps, values = stamps[order], values[order]

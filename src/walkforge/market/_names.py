@@ -9,6 +9,8 @@ from walkforge.base import TIMEFRAMES_MS, UsageError, timeframe_ms
 
 _SAFE = re.compile(r"[A-Za-z0-9^][A-Za-z0-9._^=+-]*")
 # `BTCUSDT-1h-2023-01`, `BTC_USDT-15m`, `EURUSD_1d`: a symbol, a span of time, anything.
+# A part of a stored series: `BTCUSDT/1m/2024-01.3f2a9c81d04b.parquet`.
+_PART = re.compile(r"\d{4}(-\d\d)?\.[0-9a-f]{12}\.parquet")
 _IN_A_NAME = re.compile(r"(?P<symbol>.+?)[-_](?P<timeframe>\d+(?:s|m|h|d|w|mo|M))(?:[-_.].*)?")
 
 
@@ -25,12 +27,15 @@ def safe_name(what: str, name: str) -> str:
 def guess_names(path: Path) -> tuple[str | None, str | None]:
     """Return the symbol and timeframe that a file's name or folder tells, None where it does not.
 
-    `BTCUSDT-1h-2023-01.zip`, `BTC_USDT-15m.csv` and `BTCUSDT/1h.parquet` tell both.
+    `BTCUSDT-1h-2023-01.zip`, `BTC_USDT-15m.csv`, `BTCUSDT/1h.parquet` and the parts below a stored
+    `BTCUSDT/1h` tell both.
     Raises UsageError where the name holds a span of time that is no timeframe.
     """
     stem = path.name.split(".csv")[0].removesuffix(".zip").removesuffix(".parquet")
     if stem in TIMEFRAMES_MS:
         return path.absolute().parent.name or None, stem
+    if _PART.fullmatch(path.name):
+        return guess_names(path.absolute().parent)
     match = _IN_A_NAME.fullmatch(stem)
     if match is None:
         return None, None

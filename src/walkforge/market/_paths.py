@@ -1,10 +1,10 @@
-"""The recursion of the simulated markets, compiled. numba is imported with this file."""
+"""The recursions of the simulated markets, compiled. numba is imported with this file."""
 
 import math
 
 import numpy as np
 
-from walkforge.base import FloatArray, compile_kernel
+from walkforge.base import FloatArray, IntArray, compile_kernel
 
 
 @compile_kernel()
@@ -37,3 +37,23 @@ def shocks(
         pattern[t] = known
         variance = 1 - reaction - memory + variance * (reaction * noise[t] ** 2 + memory)
     return total, volatility, pattern
+
+
+@compile_kernel()
+def chain(uniform: FloatArray, cumulative: FloatArray) -> IntArray:
+    """Return the states (n,) of a Markov chain from uniform draws (n,).
+
+    `cumulative` (k, k) holds each row's transition probabilities, summed up. The first state is
+    drawn with equal chances.
+    """
+    n_states = len(cumulative)
+    states = np.empty(len(uniform), np.int64)
+    state = int(uniform[0] * n_states)
+    for t in range(len(uniform)):
+        if t > 0:
+            row, state = cumulative[state], 0
+            # The last sum may fall short of 1 by rounding; nothing lies beyond it.
+            while state < n_states - 1 and uniform[t] >= row[state]:
+                state += 1
+        states[t] = state
+    return states

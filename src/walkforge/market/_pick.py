@@ -9,6 +9,7 @@ from ._bars import Bars
 from ._folders import read_folder
 from ._frames import read_bars_file
 from ._names import guess_names
+from ._series import holds_series, timeframes_in
 
 
 def read_bars(path: Path, *, symbol: str, timeframe: str) -> Bars:
@@ -26,7 +27,9 @@ def read_bars(path: Path, *, symbol: str, timeframe: str) -> Bars:
         )
     if not path.is_dir():
         raise BarsError(f"{path}: no such file or folder of bars")
-    venue = path.parent if any(path.glob("*.parquet")) else path
+    if path.name in TIMEFRAMES_MS:
+        path = path.parent  # the folder of a stored series: its symbol's is meant
+    venue = path.parent if timeframes_in(path) else path
     return read_folder(venue, timeframe=timeframe, symbols=[symbol])[symbol]
 
 
@@ -38,7 +41,7 @@ def only_timeframe(folder: Path, symbols: Sequence[str]) -> str:
     there = [
         name
         for name in TIMEFRAMES_MS
-        if symbols and all((folder / str(s) / f"{name}.parquet").is_file() for s in symbols)
+        if symbols and all(holds_series(folder / str(s), name) for s in symbols)
     ]
     if len(there) == 1:
         return there[0]

@@ -13,17 +13,26 @@ from typing import Any
 
 import polars as pl
 
-from walkforge.base import BarsError, digest_of_file, listed
+from walkforge.base import TIMEFRAMES_MS, BarsError, digest_of_file, listed
 
 from ._columns import KLINE_COLUMNS, find_columns, find_symbol_column
+from ._csv_numbers import read_csv_numbers
+from ._manifest import MANIFEST, read_manifest
 
 SUFFIXES = (".parquet", ".csv", ".zip")
 METADATA_KEY = "walkforge"
+# Lies beside the bars of a perpetual and holds none.
+_FUNDING = "funding.parquet"
+# More than the first two lines of any file of bars.
+_HEAD_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One table of a source, its cells untouched; CSV cells are all text."""
+    """One table of a source, its cells untouched.
+
+    CSV cells are text, or numbers where there is nothing that a message could show of them.
+    """
 
     name: str  # what messages call it
     frame: pl.DataFrame
@@ -53,20 +62,34 @@ class RawFile:
 def data_files(path: Path) -> list[Path]:
     """Return the file itself, or all bar files below a folder in the order of their names.
 
-    Raises BarsError where nothing is there.
+    Of a series in parts these are the ones that its manifest names. Raises BarsError where
+    nothing is there.
     """
     if path.is_file():
         return [path]
     if not path.exists():
         raise BarsError(f"{path}: no such file or folder")
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
+    below = sorted(file for file in path.rglob("*") if _may_hold_bars(file))
+    parts = {
+        place: {part.file for part in read_manifest(place).parts}
+        for place in {file.parent for file in below}
+        if in_parts(place)
+    }
+    files = [file for file in below if file.name in parts.get(file.parent, {file.name})]
     if not files:
         raise BarsError(f"{path}: no bars in this folder, expected {', '.join(SUFFIXES)} files")
     return files
+
+
+def in_parts(folder: Path) -> bool:
+    """Return whether a folder is that of a series in parts."""
+    return folder.name in TIMEFRAMES_MS and (folder / MANIFEST).is_file()
+
+
+def _may_hold_bars(file: Path) -> bool:
+    if file.suffix.lower() not in SUFFIXES or file.name.startswith(".") or not file.is_file():
+        return False
+    return file.name != _FUNDING
 
 
 def part_of_frame(name: str, frame: pl.DataFrame) -> Part:
@@ -94,53 +117,79 @@ def read_raw_file(path: Path, *, every_column: bool = False) -> RawFile:
             raise BarsError(f"{path}: the file is empty, expected bars")
         sha256 = digest_of_file(path)
         checked = _agrees_with_checksum(path, sha256)
-        if kind == ".parquet":
-            parts, metadata = (_read_parquet(path, every_column),), read_metadata(path)
-            return RawFile(path, sha256, checked, parts, metadata)
+        if kind == ".csv":
+            return RawFile(path, sha256, checked, (_read_csv(path, str(path), every_column),))
         if kind == ".zip":
             return RawFile(path, sha256, checked, _read_zip(path, every_column))
-        return RawFile(
-            path, sha256, checked, (_read_csv(path.read_bytes(), str(path), every_column),)
-        )
+        parts, metadata = (_read_parquet(path, every_column),), read_metadata(path)
+        return RawFile(path, sha256, checked, parts, metadata)
     except OSError as error:
         raise BarsError(f"{path}: cannot be read: {_one_line(error)}") from None
 
 
-def _read_csv(content: bytes, name: str, every_column: bool) -> Part:
-    """Return the text cells of a CSV file with a header, or of a headless file of klines."""
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    start = len(content) - len(content.lstrip(b"\r\n"))
-    try:
-        first_row = content[start : start + 100_000].split(b"\n", 1)[0].decode("utf-8")
-    except UnicodeDecodeError:
-        raise BarsError(f"{name}: not a text file in UTF-8, expected CSV") from None
-    _refuse_other_forms(first_row, name, line=1 + content[:start].count(b"\n"))
-    fields = [cell.strip().strip('"') for cell in first_row.split(",")]
-    if fields == [""]:
-        raise BarsError(f"{name}: the file is empty, expected bars")
-    has_header = not fields[0][:1].isdigit()
-    if not has_header and len(fields) != len(KLINE_COLUMNS):
-        raise BarsError(
-            f"{name}: no header line and {len(fields)} columns; expected a line "
-            "`timestamp,open,high,low,close,volume` first, or the 12 columns of Binance klines"
-        )
-    own_names = fields if has_header else list(KLINE_COLUMNS)
-    columns = find_columns(name, own_names)
-    needed = {*columns.values(), find_symbol_column(own_names)} - {None}
-    wanted = None if every_column else [i for i, own in enumerate(own_names) if own in needed]
-    if len(set(own_names)) < len(own_names):
-        twice = next(own for own in own_names if own_names.count(own) > 1)
+def _read_csv(source: Path | bytes, name: str, every_column: bool) -> Part:
+    """Return the cells of a CSV file with a header, or of a headless file of klines."""
+    start = _first_bytes(source)
+    head = start.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    skipped = start.removesuffix(head)
+    lines_before = skipped.count(b"\n")
+    names, has_header = _names_of_columns(head, name, line=1 + lines_before)
+    columns = find_columns(name, names)
+    if len(set(names)) < len(names):
+        twice = next(own for own in names if names.count(own) > 1)
         raise BarsError(f"{name}: two columns are named {twice!r}, expected one of each name")
-    before = content[:start].count(b"\n")
-    frame = _read_cells(content[start:], name, len(fields), wanted, before, has_header)
-    frame.columns = [own_names[i] for i in wanted or range(len(fields))]
+    needed = {*columns.values(), find_symbol_column(names)}
+    wanted = [i for i, own in enumerate(names) if every_column or own in needed]
+    # A repair writes back every cell as it stands, so it has no use for numbers.
+    frame = None
+    if not every_column:
+        body = _bytes_of(source)[len(skipped) :] if skipped else source
+        frame = read_csv_numbers(body, head, names, wanted, columns=columns, has_header=has_header)
+    if frame is None:
+        body = _bytes_of(source)[len(skipped) :]
+        frame = _read_cells(body, name, len(names), wanted, lines_before, has_header)
+        frame.columns = [names[i] for i in wanted]
     _refuse_several_symbols(name, frame)
-    first_line = 1 + before + int(has_header)
+    first_line = 1 + lines_before + int(has_header)
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     if not blank.any():
         return Part(name, frame, columns, first_line, has_header)
     lines = pl.Series(range(len(frame))).filter(~blank)
     return Part(name, frame.filter(~blank), columns, first_line, has_header, lines)
+
+
+def _first_bytes(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:_HEAD_BYTES]
+    with source.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _bytes_of(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def _names_of_columns(head: bytes, name: str, *, line: int) -> tuple[list[str], bool]:
+    """Return what the columns are called, and whether the first line, of number `line`, says so.
+
+    Raises BarsError where that line is none of a CSV file that we know.
+    """
+    try:
+        first_row = head.split(b"\n", 1)[0].decode("utf-8")
+    except UnicodeDecodeError:
+        raise BarsError(f"{name}: not a text file in UTF-8, expected CSV") from None
+    _refuse_other_forms(first_row, name, line=line)
+    fields = [cell.strip().strip('"') for cell in first_row.split(",")]
+    if fields == [""]:
+        raise BarsError(f"{name}: the file is empty, expected bars")
+    if not fields[0][:1].isdigit():
+        return fields, True
+    if len(fields) != len(KLINE_COLUMNS):
+        raise BarsError(
+            f"{name}: no header line and {len(fields)} columns; expected a line "
+            "`timestamp,open,high,low,close,volume` first, or the 12 columns of Binance klines"
+        )
+    return list(KLINE_COLUMNS), False
 
 
 def _refuse_other_forms(first_row: str, name: str, *, line: int) -> None:
@@ -173,7 +222,7 @@ def _read_cells(
     content: bytes,
     name: str,
     n_fields: int,
-    wanted: list[int] | None,
+    wanted: list[int],
     lines_before: int,
     has_header: bool,
 ) -> pl.DataFrame:

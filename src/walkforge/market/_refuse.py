@@ -7,7 +7,7 @@ import numpy as np
 from walkforge.base import one_of
 
 from . import _look
-from ._calendar import CALENDARS, infer_calendar
+from ._calendar import CALENDARS, infer_calendar, rises
 from ._findings import Finding
 from ._tables import Table
 
@@ -29,8 +29,7 @@ def look_at(table: Table, timeframe: str, calendar: str) -> _look.Look:
     one_of("calendar", calendar, ("auto", *CALENDARS))
     timestamp, values, rows = table.only_usable()
     if calendar == "auto":
-        rising = len(timestamp) < 2 or bool(np.all(np.diff(timestamp) > 0))
-        calendar = infer_calendar(timestamp if rising else np.sort(timestamp))
+        calendar = infer_calendar(timestamp if rises(timestamp) else np.sort(timestamp))
     return _look.Look(table, timestamp, values, rows, timeframe, calendar)
 
 

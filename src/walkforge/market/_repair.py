@@ -14,7 +14,7 @@ from . import _look
 from ._findings import Finding
 from ._frames import write_parquet
 from ._names import counted, guess_names
-from ._raw_files import Part, RawFile, read_raw_file
+from ._raw_files import Part, RawFile, in_parts, read_raw_file
 from ._refuse import errors_in
 from ._tables import Table, read_table
 
@@ -118,6 +118,11 @@ def _place_for(source: Path, target: Path | None, *, in_place: bool) -> Path:
     if (target is None) != in_place:
         raise UsageError(f"{source}: name either a file for the mended bars, or the same place")
     place = source if target is None else target
+    if in_parts(place.absolute().parent):
+        raise UsageError(
+            f"{place}: a part of a stored series, which only its store may change; fetch what is "
+            "missing with `walkforge data repair ... --from SOURCE`"
+        )
     kind = ".parquet" if source.suffix.lower() == ".parquet" else ".csv"
     if place.suffix.lower() != kind:
         raise UsageError(f"{place}: bars mended from {source.name} are written as {kind}")

@@ -55,10 +55,29 @@ def read_stamps(column: pl.Series, place: Place) -> Stamps:
             whole = whole.set(column != whole, None)
         return _read_numbers(whole, column, place)
     text = column.cast(pl.String, strict=False).str.strip_chars()
-    whole = text.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
-    filled = whole.filter(text.is_not_null()).head(1)
-    is_number = len(filled) > 0 and filled[0] is not None
-    return _read_numbers(whole, text, place) if is_number else _read_text(text, place)
+    first = _whole_numbers(text.drop_nulls().head(1))
+    if len(first) and not first.null_count():
+        return _read_numbers(_whole_numbers(text), text, place)
+    return _read_text(text, place)
+
+
+def _whole_numbers(text: pl.Series) -> pl.Series:
+    return text.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
+
+
+def unit_of_all(numbers: pl.Series) -> str | None:
+    """Return the unit that all numbers share as stamps, none of them with parts of a millisecond.
+
+    None where one is missing, has another unit or none, or is no whole number of milliseconds.
+    """
+    if not len(numbers) or numbers.null_count():
+        return None
+    # A unit is a span of numbers: what lies between two of one unit is of that unit, too.
+    lowest, highest = _unit_of(np.array([numbers.min(), numbers.max()], dtype=np.int64))
+    if lowest != highest or lowest < 0:
+        return None
+    unit, per_s = list(UNITS_PER_S.items())[lowest]
+    return None if per_s > 1000 and (numbers % (per_s // 1000) != 0).any() else unit
 
 
 def _read_times(column: pl.Series, place: Place) -> Stamps:
@@ -90,6 +109,9 @@ def _parts_of_ms(times: pl.Series, ms: pl.Series, place: Place) -> list[Finding]
 
 def _read_numbers(whole: pl.Series, shown: pl.Series, place: Place) -> Stamps:
     """Tell the unit of each number; the first one that makes sense sets the file's unit."""
+    shared = unit_of_all(whole)
+    if shared is not None:
+        return Stamps(_in_ms(whole, UNITS_PER_S[shared]), shared, ())
     values = whole.fill_null(-1).to_numpy()
     unit = _unit_of(values)
     known = np.flatnonzero(unit >= 0)
@@ -115,15 +137,18 @@ def _read_numbers(whole: pl.Series, shown: pl.Series, place: Place) -> Stamps:
     )
     good = (unit == main) & ~empty
     per_s = UNITS_PER_S[names[main]]
-    ms = values * 1000 if per_s == 1 else values // (per_s // 1000)
     broken = good & (values % max(1, per_s // 1000) != 0)
     problems += _first(
         broken, place, lambda row: f"timestamp {shown[row]}, expected whole milliseconds"
     )
-    series = pl.Series("timestamp", ms)
-    return Stamps(
-        series if good.all() else series.set(pl.Series(~good), None), names[main], tuple(problems)
-    )
+    ms = _in_ms(whole, per_s).set(pl.Series(~good), None)
+    return Stamps(ms, names[main], tuple(problems))
+
+
+def _in_ms(numbers: pl.Series, per_s: int) -> pl.Series:
+    if per_s == 1:
+        return numbers * 1000
+    return numbers if per_s == 1000 else numbers // (per_s // 1000)
 
 
 def _unit_of(values: IntArray) -> np.ndarray:
@@ -137,15 +162,21 @@ def _unit_of(values: IntArray) -> np.ndarray:
 def _read_text(text: pl.Series, place: Place) -> Stamps:
     plain = text.str.replace(r"(\d)T(\d)", "$1 $2").str.replace(r" ?(Z|UTC)$", "+00:00")
     ms = pl.Series("timestamp", [None] * len(text), dtype=pl.Int64)
-    for form in _TEXT_FORMATS:
+    # What has two of the forms means one moment in both, so that the first cell's may go first.
+    first = plain.drop_nulls().head(1)
+    for form in sorted(_TEXT_FORMATS, key=lambda form: _in_form(first, form).null_count()):
         if ms.null_count() == text.null_count():
             break
-        time = plain.str.to_datetime(form, strict=False, time_unit="ms", ambiguous="null")
-        ms = ms.fill_null(time.dt.epoch("ms"))
+        ms = ms.fill_null(_in_form(plain, form))
     wrong = (ms.is_null() & text.is_not_null()).to_numpy()
     problems = _empty(text, place)
     problems += _first(wrong, place, lambda row: f"timestamp {text[row]!r}, {_EXPECTED}")
     return Stamps(ms, "text", tuple(problems))
+
+
+def _in_form(text: pl.Series, form: str) -> pl.Series:
+    time = text.str.to_datetime(form, strict=False, time_unit="ms", ambiguous="null")
+    return time.dt.epoch("ms")
 
 
 def _empty(column: pl.Series, place: Place) -> list[Finding]:

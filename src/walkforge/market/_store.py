@@ -1,35 +1,30 @@
-"""The bar store: ROOT/VENUE/SYMBOL/TIMEFRAME.parquet, each file old or new and never half."""
+"""The bar store: VENUE/SYMBOL/TIMEFRAME in parts, old or new and never half."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from walkforge.base import (
-    BarsError,
-    FloatArray,
-    IntArray,
-    atomic_path,
-    listed,
-    nearest,
-    timeframe_ms,
-    utc_text,
-)
+from walkforge.base import TIMEFRAMES_MS, BarsError, listed, nearest, timeframe_ms, utc_text
 
 from ._bars import Bars
-from ._calendar import CALENDAR_SHOWS_MS, holes_in
+from ._calendar import holes_in
 from ._columns import VALUES
-from ._frames import bars_to_frame, read_bars_file, write_parquet
-from ._merge import unite
+from ._frames import bars_to_frame
+from ._manifest import MANIFEST, Manifest
 from ._names import counted, safe_name
-from ._raw_files import RawFile, part_of_frame, read_metadata, read_raw_file
-from ._tables import Table, read_table
+from ._parts import scan_parts
+from ._raw_files import read_metadata, read_raw_file
+from ._rows import Rows, rows_of_frame
+from ._series import covered, holds_series, manifest_of, read_series, timeframes_in, with_manifest
+from ._spans import Span
+from ._tables import read_table
+from ._writing import Addition, Staged, commit, stage, writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +38,19 @@ class StoredBars:
     first_ms: int
     last_ms: int
     provenance: str
+    size_bytes: int
+    brought_by: tuple[str, ...]
+    """The sources of its bars; empty where nobody wrote them down."""
+    fetched_at: str | None
+    """When bars last came, None where nobody wrote it down."""
     path: Path
 
     def summary(self) -> str:
         """Return one line for a terminal."""
+        by = f" from {', '.join(self.brought_by)}" if self.brought_by else ""
         return (
             f"{self.venue}/{self.symbol}/{self.timeframe}: {counted(self.rows, 'bar')}, "
-            f"{utc_text(self.first_ms)} to {utc_text(self.last_ms)}, {self.provenance}"
+            f"{utc_text(self.first_ms)} to {utc_text(self.last_ms)}, {self.provenance}{by}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -62,6 +63,9 @@ class StoredBars:
             "first": utc_text(self.first_ms),
             "last": utc_text(self.last_ms),
             "provenance": self.provenance,
+            "size_bytes": self.size_bytes,
+            "brought_by": list(self.brought_by),
+            "fetched_at": self.fetched_at,
             "path": str(self.path),
         }
 
@@ -76,6 +80,8 @@ class WriteReport:
     provenance: str
     rows_given: int
     rows_new: int
+    rows_differing: int
+    """Given rows that differ from stored ones: passed over, or put in their place."""
     rows_total: int
     first_ms: int
     last_ms: int
@@ -102,6 +108,7 @@ class WriteReport:
             "provenance": self.provenance,
             "rows_given": self.rows_given,
             "rows_new": self.rows_new,
+            "rows_differing": self.rows_differing,
             "rows_total": self.rows_total,
             "first": utc_text(self.first_ms),
             "last": utc_text(self.last_ms),
@@ -113,160 +120,237 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True)
 class BarStore:
-    """A folder of bars, VENUE/SYMBOL/TIMEFRAME.parquet below `root`.
+    """A folder of bars, VENUE/SYMBOL/TIMEFRAME below `root`, in parts of a month or a year.
 
-    A write replaces one file at once, so that a reader, and whoever comes after a kill, sees all
-    of the old bars or all of the new ones. Bars are only ever added: one that contradicts a
-    stored one is refused.
+    A write adds all of its bars or none: readers, and whoever comes after a kill, see the old
+    bars or the new ones. Writers take turns. Bars are only added: one that contradicts a stored
+    one is refused, kept or put in its place, as the writer says. A series that lies there as one
+    file, VENUE/SYMBOL/TIMEFRAME.parquet, is read as it is, and goes into parts when it is added to.
     """
 
     root: Path
 
     def path(self, venue: str, symbol: str, timeframe: str) -> Path:
-        """Return where a series lies; raise UsageError for a name that cannot be a folder."""
+        """Return the folder of a series; raise UsageError for a name that cannot be a folder."""
         timeframe_ms(timeframe)
-        folder = self.root / safe_name("venue", venue) / safe_name("symbol", symbol)
-        return folder / f"{timeframe}.parquet"
+        return self.root / safe_name("venue", venue) / safe_name("symbol", symbol) / timeframe
 
-    def read(self, venue: str, symbol: str, timeframe: str) -> Bars:
-        """Return a stored series; raise BarsError where it is not there or damaged."""
-        path = self.path(venue, symbol, timeframe)
-        if not path.is_file():
-            name = f"{venue}/{symbol}/{timeframe}"
-            there = [f"{s.venue}/{s.symbol}/{s.timeframe}" for s in self.list()]
-            raise BarsError(
-                f"{self.root}: no bars of {name}{nearest(name, there)}; "
-                f"there are {listed(there) or 'none'}. Bring them in with `walkforge data import`."
-            )
-        return read_bars_file(path, venue=venue, symbol=symbol, timeframe=timeframe)
+    def holds(self, venue: str, symbol: str, timeframe: str) -> bool:
+        """Return whether the series is there."""
+        return holds_series(self.path(venue, symbol, timeframe).parent, timeframe)
 
-    def write(self, bars: Bars) -> WriteReport:
+    def read(
+        self,
+        venue: str,
+        symbol: str,
+        timeframe: str,
+        *,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+    ) -> Bars:
+        """Return the bars of a series that open in [start_ms, end_ms).
+
+        Only the parts that the range touches are read. Raises BarsError where the series is not
+        there or damaged.
+        """
+        folder = self._folder_of(venue, symbol, timeframe)
+        return read_series(folder, timeframe, venue=venue, start_ms=start_ms, end_ms=end_ms)
+
+    def scan(
+        self,
+        venue: str,
+        symbol: str,
+        timeframe: str,
+        *,
+        columns: Sequence[str] = VALUES,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+    ) -> pl.LazyFrame:
+        """Return `timestamp` and the columns of the bars that open in [start_ms, end_ms), lazily.
+
+        Of a series in parts, parts outside the range and other columns are never read. Columns
+        that a part does not have are null. Raises as `read` does.
+        """
+        folder = self._folder_of(venue, symbol, timeframe)
+        place = folder / timeframe
+        if not (place / MANIFEST).is_file():
+            bars = self.read(venue, symbol, timeframe, start_ms=start_ms, end_ms=end_ms)
+            return bars_to_frame(bars).lazy().select("timestamp", *columns)
+        return with_manifest(
+            place,
+            lambda manifest: scan_parts(
+                place, manifest.parts_in(start_ms, end_ms), columns, start_ms, end_ms
+            ),
+        )
+
+    def manifest(self, venue: str, symbol: str, timeframe: str) -> Manifest | None:
+        """Return what is known of a series in parts; None for a single file or nothing."""
+        return manifest_of(self.path(venue, symbol, timeframe).parent, timeframe)
+
+    def covered(self, venue: str, symbol: str, timeframe: str, within: Span) -> tuple[Span, ...]:
+        """Return the spans that need no asking: answered for before, or bars without a hole."""
+        return covered(self.path(venue, symbol, timeframe).parent, timeframe, within)
+
+    def holes(self, venue: str, symbol: str, timeframe: str) -> tuple[Span, ...]:
+        """Return the spans in a series where bars are missing, by its calendar."""
+        bars = self.read(venue, symbol, timeframe)
+        step_ms = timeframe_ms(timeframe)
+        holes = holes_in(bars.timestamp, step_ms, bars.calendar)
+        return tuple(Span(hole.after_ms + step_ms, hole.before_ms) for hole in holes)
+
+    def write(self, bars: Bars, *, on_conflict: str = "refuse") -> WriteReport:
         """Add bars to their series, keeping provenance and history.
 
-        Bars that are there already are left as they are. Raises BarsError, and changes nothing,
-        where a bar contradicts a stored one or the two do not share a provenance.
+        Bars that are there already are left as they are; one that contradicts a stored one is
+        refused, or passed over (`keep`), or takes its place (`replace`). Raises BarsError, and
+        changes nothing, where it is refused or the two do not share a provenance.
         """
-        table = read_table(part_of_frame(bars.name, bars_to_frame(bars)))
-        with self.adding(bars, [table], sources=[]) as report:
+        addition = Addition(
+            rows=rows_of_frame(bars_to_frame(bars)),
+            provenance=bars.provenance,
+            calendar=bars.calendar,
+            history=bars.history,
+            on_conflict=on_conflict,
+        )
+        return self.add(bars.venue, bars.symbol, bars.timeframe, addition)
+
+    def add(self, venue: str, symbol: str, timeframe: str, addition: Addition) -> WriteReport:
+        """Add rows to a series at once; see `adding`."""
+        with self.adding(venue, symbol, timeframe, addition) as report:
             return report
 
     @contextmanager
     def adding(
-        self,
-        like: Bars,
-        tables: Sequence[Table],
-        *,
-        sources: Sequence[RawFile],
-        calendar: str = "auto",
+        self, venue: str, symbol: str, timeframe: str, addition: Addition
     ) -> Iterator[WriteReport]:
-        """Yield what adding the tables will do; do it when the block ends without an error.
+        """Yield what an addition will do; do it when the block ends without an error.
 
-        `like` gives names, provenance, calendar and history; its bars are those of the tables.
-        A `calendar` that somebody named is kept, now and in later additions; `auto` lets a
-        series of two weeks or more tell its own.
+        Holds the series for writing meanwhile. There must be a row to add, or a series that is
+        there. Raises BarsError, and changes nothing, where the addition contradicts what is
+        stored or the disk refuses.
         """
-        path = self.path(like.venue, like.symbol, like.timeframe)
-        stored = read_raw_file(path) if path.is_file() else None
-        old = [] if stored is None else [read_table(stored.parts[0])]
-        provenance = like.provenance if stored is None else _common_provenance(like, stored)
-        pieces = [*old, *tables]
-        bars = _joined(like, stored, provenance, *unite(pieces))
-        known = {} if stored is None else stored.metadata
-        named = calendar if calendar != "auto" else known.get("calendar_named")
-        if named:
-            bars = replace(bars, calendar=named)
-        elif len(pieces) > 1:
-            bars = _with_own_calendar(bars)
-        rows_new = len(bars) - sum(map(len, old))
-        report = _report(bars, sum(map(len, tables)), rows_new, path)
-        if stored is not None and not rows_new and named == known.get("calendar_named"):
-            yield report
-            return
-        metadata = {
-            "venue": bars.venue,
-            "symbol": bars.symbol,
-            "timeframe": bars.timeframe,
-            "provenance": bars.provenance,
-            "calendar": bars.calendar,
-            "calendar_named": named,
-            "history": list(bars.history),
-            "sources": known.get("sources", []) + [_source_entry(source) for source in sources],
-        }
+        place = self.path(venue, symbol, timeframe)
+        folder = place.parent
         try:
-            with atomic_path(path) as temporary:
-                write_parquet(temporary, bars_to_frame(bars), metadata)
-                yield report
+            with writing(folder, timeframe):
+                staged = _staged(folder, (venue, symbol, timeframe), addition)
+                yield _report(staged, len(addition.rows), place)
+                if staged.changed:
+                    commit(folder, timeframe, staged.manifest)
         except OSError as error:
-            raise BarsError(f"{path}: cannot be written: {error.strerror or error}") from None
+            raise BarsError(f"{place}: cannot be written: {error.strerror or error}") from None
 
     def list(self) -> list[StoredBars]:
-        """Return every stored series in the order of the names."""
-        return [_describe(path) for path in sorted(self.root.glob("*/*/*.parquet"))]
+        """Return every stored series in the order of the names; only manifests are read."""
+        return [
+            _describe(folder, timeframe)
+            for folder in sorted(path for path in self.root.glob("*/*") if path.is_dir())
+            for timeframe in timeframes_in(folder)
+        ]
+
+    def _folder_of(self, venue: str, symbol: str, timeframe: str) -> Path:
+        folder = self.path(venue, symbol, timeframe).parent
+        if not holds_series(folder, timeframe):
+            name = f"{venue}/{symbol}/{timeframe}"
+            there = [f"{s.venue}/{s.symbol}/{s.timeframe}" for s in self.list()]
+            raise BarsError(
+                f"{self.root}: no bars of {name}{nearest(name, there)}; there are "
+                f"{listed(there) or 'none'}. Bring them in with `walkforge data fetch` or "
+                "`walkforge data import`."
+            )
+        return folder
 
 
-def _joined(
-    like: Bars, stored: RawFile | None, provenance: str, timestamp: IntArray, values: FloatArray
-) -> Bars:
-    before = [] if stored is None else stored.metadata.get("history", [])
-    return Bars(
-        venue=like.venue,
-        symbol=like.symbol,
-        timeframe=like.timeframe,
-        timestamp=timestamp,
-        **{name: values[:, index].copy() for index, name in enumerate(VALUES)},
-        provenance=provenance,
-        calendar=like.calendar,
-        history=tuple(dict.fromkeys([*before, *like.history])),
+def stored_below(path: Path) -> tuple[BarStore, list[StoredBars]]:
+    """Return the store that a path belongs to, and the series at or below it.
+
+    The path is a store's folder, or a venue's, a symbol's or a series' in it. Raises BarsError
+    where no series is there.
+    """
+    path = path.absolute()
+    place = path.parent if path.name in TIMEFRAMES_MS else path
+    is_symbol = bool(timeframes_in(place))
+    is_venue = not is_symbol and place.is_dir() and any(map(timeframes_in, place.iterdir()))
+    root = place.parents[1] if is_symbol else place.parent if is_venue else place
+    store = BarStore(root)
+    found = [one for one in store.list() if path == one.path or path in one.path.parents]
+    if not found:
+        raise BarsError(
+            f"{path}: no series of bars there; expected a store, or a VENUE, SYMBOL or TIMEFRAME "
+            "folder in one"
+        )
+    return store, found
+
+
+def _staged(folder: Path, names: tuple[str, str, str], addition: Addition) -> Staged:
+    timeframe = names[2]
+    old = manifest_of(folder, timeframe)
+    if old is None and holds_series(folder, timeframe):
+        # The single file goes into parts first, so that both are joined by one rule.
+        old = stage(folder, names, None, _whole_file(folder, timeframe)).manifest
+    return stage(folder, names, old, addition)
+
+
+def _whole_file(folder: Path, timeframe: str) -> Addition:
+    """Return a series that lies there as one file, with all that its metadata tells."""
+    bars = read_series(folder, timeframe, venue=folder.parent.name)
+    raw = read_raw_file(folder / f"{timeframe}.parquet")
+    table = read_table(raw.parts[0])
+    told = raw.metadata
+    return Addition(
+        rows=Rows(table.timestamp, table.values),
+        provenance=bars.provenance,
+        calendar=bars.calendar,
+        calendar_named=told.get("calendar_named"),
+        history=bars.history,
+        sources=tuple(_entry_of(entry) for entry in told.get("sources", ())),
     )
 
 
-def _with_own_calendar(bars: Bars) -> Bars:
-    """Let a joined series tell its calendar, which a few days of it may have left open."""
-    span_ms = int(bars.timestamp[-1] - bars.timestamp[0])
-    return bars if span_ms < CALENDAR_SHOWS_MS else replace(bars, calendar="auto")
+def _entry_of(told: dict[str, Any]) -> dict[str, Any]:
+    """Return what a single file's metadata tells of a source, as a manifest's entry."""
+    return {"source": "file", **told, "fetched_at": told.pop("imported_at", None)}
 
 
-def _common_provenance(like: Bars, stored: RawFile) -> str:
-    """Return the weaker of two claims; what is not real is never joined with what is."""
-    old, new = stored.metadata.get("provenance", "file"), like.provenance
-    if {old, new} == {"exchange", "file"}:
-        return "file"
-    if old != new:
-        raise BarsError(
-            f"{like.name}: the stored bars are {old!r}, the new ones {new!r}; "
-            "they are never mixed. Use another venue's name."
-        )
-    return new
-
-
-def _report(bars: Bars, rows_given: int, rows_new: int, path: Path) -> WriteReport:
-    holes = holes_in(bars.timestamp, timeframe_ms(bars.timeframe), bars.calendar)
+def _report(staged: Staged, rows_given: int, path: Path) -> WriteReport:
+    manifest, stamps = staged.manifest, staged.timestamp
+    holes = holes_in(stamps, timeframe_ms(manifest.timeframe), manifest.calendar)
     return WriteReport(
-        venue=bars.venue,
-        symbol=bars.symbol,
-        timeframe=bars.timeframe,
-        provenance=bars.provenance,
+        venue=manifest.venue,
+        symbol=manifest.symbol,
+        timeframe=manifest.timeframe,
+        provenance=manifest.provenance,
         rows_given=rows_given,
-        rows_new=rows_new,
-        rows_total=len(bars),
-        first_ms=int(bars.timestamp[0]),
-        last_ms=int(bars.timestamp[-1]),
+        rows_new=staged.rows_new,
+        rows_differing=staged.differing,
+        rows_total=len(stamps),
+        first_ms=int(stamps[0]),
+        last_ms=int(stamps[-1]),
         holes=len(holes),
         missing_bars=sum(hole.missing_bars for hole in holes),
         path=path,
     )
 
 
-def _source_entry(source: RawFile) -> dict[str, Any]:
-    return {
-        "file": source.path.name,
-        "sha256": source.sha256,
-        "checksum_agreed": source.checked,
-        "imported_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def _describe(folder: Path, timeframe: str) -> StoredBars:
+    manifest = manifest_of(folder, timeframe)
+    names = {"venue": folder.parent.name, "symbol": folder.name, "timeframe": timeframe}
+    if manifest is None:
+        return _describe_file(folder / f"{timeframe}.parquet", names)
+    return StoredBars(
+        **names,
+        rows=manifest.rows,
+        first_ms=manifest.parts[0].first_ms,
+        last_ms=manifest.parts[-1].last_ms,
+        provenance=manifest.provenance,
+        size_bytes=sum(part.size_bytes for part in manifest.parts),
+        brought_by=tuple(dict.fromkeys(entry["source"] for entry in manifest.sources)),
+        fetched_at=max(part.written_at for part in manifest.parts),
+        path=folder / timeframe,
+    )
 
 
-def _describe(path: Path) -> StoredBars:
+def _describe_file(path: Path, names: dict[str, str]) -> StoredBars:
     metadata = read_metadata(path)
     span = pl.scan_parquet(path, glob=False).select(
         rows=pl.len(),
@@ -279,12 +363,13 @@ def _describe(path: Path) -> StoredBars:
         reason = str(error).split("\n")[0]
         raise BarsError(f"{path}: not a readable file of bars: {reason}") from None
     return StoredBars(
-        venue=path.parent.parent.name,
-        symbol=path.parent.name,
-        timeframe=path.stem,
+        **names,
         rows=rows,
         first_ms=first_ms,
         last_ms=last_ms,
         provenance=metadata.get("provenance", "file"),
+        size_bytes=path.stat().st_size,
+        brought_by=(),
+        fetched_at=None,
         path=path,
     )

@@ -80,16 +80,18 @@ def _read_numbers(part: Part, name: str, cells: pl.Series) -> tuple[np.ndarray, 
     numbers = cells.cast(pl.Float64, strict=False)
     if cells.dtype == pl.String and numbers.null_count() > cells.null_count():
         numbers = numbers.fill_null(cells.str.strip_chars().cast(pl.Float64, strict=False))
-    problems = []
-    if numbers.null_count():
-        empty = cells.is_null()
-        text = numbers.is_null() & ~empty
-        problems += _note("text", part, name, cells, text, "expected a number")
-        problems += _note("empty_cells", part, name, None, empty, "expected a number")
-    odd = ~numbers.fill_null(0.0).is_finite()
-    if odd.any():
-        problems += _note("not_finite", part, name, cells, odd, "expected a finite number")
-    return numbers.fill_null(np.nan).to_numpy(), problems
+    values = numbers.to_numpy()
+    odd = ~np.isfinite(values)
+    if not odd.any():
+        return values, []
+    empty, no_number = cells.is_null(), numbers.is_null()
+    return values, [
+        *_note("text", part, name, cells, no_number & ~empty, "expected a number"),
+        *_note("empty_cells", part, name, None, empty, "expected a number"),
+        *_note(
+            "not_finite", part, name, cells, ~no_number & pl.Series(odd), "expected a finite number"
+        ),
+    ]
 
 
 def _note(

@@ -95,7 +95,9 @@ def _networks(run: Run) -> str:
     by_symbol = symbols_of(run)
     timeframes = {str(info.get("timeframe")) for info in by_symbol.values()}
     together = kind == "marketgpt"
-    series = count(len(by_symbol), *(("series", "series") if len(timeframes) > 1 else ("symbol",)))
+    judged = {str(fold.get("series") or fold.get("symbol")) for fold in records(run.folds)}
+    n_series = len(by_symbol) if together or not judged else len(judged)
+    series = count(n_series, *(("series", "series") if len(timeframes) > 1 else ("symbol",)))
     parts = [
         "" if together else series,
         count(len(folds), "fold"),

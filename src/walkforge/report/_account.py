@@ -82,10 +82,16 @@ def _profit(block: Any) -> Child:
     return measure_cell(spread, 2, signed=True)
 
 
+def _funding(block: Any) -> Child:
+    """Return what was paid for funding, nothing where nothing fell due."""
+    return number_cell("funding", 2, signed=True)(block) if at(block, "funding") else NOTHING
+
+
 _ACCOUNT: tuple[tuple[str, Cell], ...] = (
     ("Profit after fees", _profit),
     ("Return on capital", percent_cell("roi_frac", 2, signed=True)),
     ("Fees paid", number_cell("fees", 2)),
+    ("Funding paid", _funding),
     ("Trades", number_cell("n_trades")),
     ("Trades won", percent_cell("win_rate", 1)),
     ("Mean trade", _mean_trade),

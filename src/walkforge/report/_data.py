@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._blocks import Section, absent, folded, join, listing, prose, source, table
+from ._coverage import coverage_picture
 from ._html import Child, Html, tag
 from ._run import Run, at, entries
 from ._words import NOTHING, day, exact, is_number, listed, moment, number
@@ -45,6 +46,7 @@ def data(run: Run) -> Section:
             "Holes cut a series into segments: no feature window, label or trade runs across one, "
             "and bars are never invented. Equal digests mean equal bars."
         ),
+        coverage_picture(by_symbol),
         table(
             label="Bars of every symbol",
             head=("Symbol", *(name for _, name in columns)),
@@ -57,6 +59,8 @@ def data(run: Run) -> Section:
             ],
             origin=source("data_info.json"),
         ),
+        _liquid(by_symbol),
+        _survivorship(run),
         _not_judged(run, by_symbol),
         _repairs(by_symbol),
     )
@@ -104,11 +108,46 @@ def _repairs(by_symbol: dict[str, Any]) -> Html | None:
     )
 
 
+def _liquid(by_symbol: dict[str, Any]) -> Html | None:
+    """Return when each symbol was among the most liquid, where that decided who took part."""
+    told = {
+        symbol: facts["most_liquid"]
+        for symbol, facts in by_symbol.items()
+        if "most_liquid" in facts
+    }
+    if not told:
+        return None
+    lines = [
+        f"{symbol}: {number(at(one, 'decisions'))} decisions, {day(at(one, 'first'))} to "
+        f"{day(at(one, 'last'))}"
+        for symbol, one in told.items()
+        if at(one, "decisions")
+    ]
+    return join(
+        prose(
+            f"{number(len(lines))} of {number(len(told))} symbols took part, each while it was "
+            "among the most liquid by what was known then."
+        ),
+        folded("When", listing(lines)),
+        source("data_info.json", "*.most_liquid"),
+    )
+
+
+def _survivorship(run: Run) -> Html | None:
+    """Return by what the choice of symbols knew the future."""
+    told = str(at(run.run, "survivorship") or "")
+    if not told:
+        return None
+    words = tag("b", f"{told[:1].upper()}{told[1:]}.")
+    return join(prose(words), source("run.json", "survivorship"))
+
+
 def _not_judged(run: Run, by_symbol: dict[str, Any]) -> Html | None:
     """Return what teaches without being judged, what was left out, and what had no bars."""
     reasons = entries(run.run, "left_out")
-    taught = [name for name in reasons if name in by_symbol]
-    gone = [name for name in reasons if name not in by_symbol]
+    teaches = at(run.study, "model", "name") == "marketgpt"
+    taught = [name for name in reasons if teaches and name in by_symbol]
+    gone = [name for name in reasons if name not in taught]
     missing = [str(name) for name in _list(at(run.run, "missing_assets"))]
     universe = at(run.study, "data", "universe") or "that was asked for"
     keys = ["left_out"] * bool(reasons) + ["missing_assets"] * bool(missing)

@@ -10,7 +10,7 @@ from ._html import Child, tag
 from ._run import Run, entries
 from ._words import code, exact, is_number, number
 
-_ELSEWHERE = ("left_out", "missing_assets")
+_ELSEWHERE = ("left_out", "missing_assets", "survivorship")
 """Lists of up to hundreds of names, which the section of the data tells."""
 
 

@@ -27,6 +27,7 @@ def trading(run: Run) -> Section:
             "trade as often, for as long, at the same costs."
         ),
         _how(run),
+        _notes(run),
         equity_picture(run),
         _against_chance(run),
         heading("The account"),
@@ -51,13 +52,22 @@ def _how(run: Run) -> Html:
                 ("Stop", said("{} ATR", at(bracket, "stop_atr"))),
                 ("Target", said("{} ATR", at(bracket, "target_atr"))),
                 ("Time-out", _counted(at(bracket, "max_hold_bars"), "bar")),
-                ("Fee", said("{} per side", fee_text(at(costs, "fee_frac")))),
+                ("Fee", _fee(costs)),
                 ("Slippage", _counted(at(costs, "slippage_ticks"), "tick")),
             ],
             compact=True,
         ),
         source("backtest.json", "rule", "setup"),
     )
+
+
+def _notes(run: Run) -> Html | None:
+    """Return what a reader must know, such as refused orders and funding that nobody knows."""
+    notes = at(run.backtest, "notes")
+    if not isinstance(notes, list) or not notes:
+        return None
+    told = [prose(str(note)) for note in notes]
+    return tag("div", told, source("backtest.json", "notes"), class_="aside")
 
 
 def _window(setup: Any) -> str:
@@ -70,6 +80,12 @@ def _size(setup: Any) -> str:
     if is_number(frac):
         return f"{percent(frac)} of the capital"
     return _counted(at(setup, "size_contracts"), "contract")
+
+
+def _fee(costs: Any) -> str:
+    if "fee_frac" in entries(costs) and at(costs, "fee_frac") is None:
+        return "each instrument's own"
+    return said("{} per side", fee_text(at(costs, "fee_frac")))
 
 
 def _counted(n: Any, what: str) -> str:
@@ -170,7 +186,8 @@ def _cost_stress(run: Run) -> Html:
     return join(
         prose(
             "Good is a profit that survives twice the costs. A profit at no costs that turns into "
-            "a loss at the real ones is a gift to the exchange."
+            "a loss at the real ones is a gift to the exchange.",
+            " Fees and slippage are multiplied, funding is not." if _has_funding(run) else None,
         ),
         _outcomes(
             stress,
@@ -180,6 +197,10 @@ def _cost_stress(run: Run) -> Html:
             key="cost_stress",
         ),
     )
+
+
+def _has_funding(run: Run) -> bool:
+    return bool(at(run.backtest, "pooled", "funding"))
 
 
 def _outcomes(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from walkforge.base import BarsError, BundleError, UsageError, listed, nearest
-from walkforge.market import Bars, guess_names, read_bars
+from walkforge.market import Bars, guess_names, read_bars, timeframes_in
 from walkforge.registry import Bundle, KnownSeries, known_series
 
 
@@ -88,7 +88,7 @@ def _told_by(bundle: Bundle, path: Path, wanted: Sequence[KnownSeries]) -> Known
 
 def _there(bundle: Bundle, path: Path, wanted: Sequence[KnownSeries]) -> list[KnownSeries]:
     """Return the series that a folder holds: a symbol's own, or a venue's."""
-    if any(path.glob("*.parquet")):
+    if timeframes_in(path):
         symbol = path.absolute().name
         return [one for one in wanted if one.symbol == symbol] or _named(bundle, symbol)
     found = [one for one in wanted if (path / one.symbol).is_dir()]

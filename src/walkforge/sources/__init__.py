@@ -1,5 +1,28 @@
 """Where bars come from: one small interface, and the fetch that brings what is missing home."""
 
-from ._source import Delivery, Listing, Piece, Source, Span
+from ._fetch import FetchWatcher, fetch
+from ._fetch_funding import fetch_funding
+from ._make import MARKETS, SOURCES, make_source
+from ._plan import SeriesPlan, make_plan, plan_repairs
+from ._report import FailedPiece, FetchedSeries, FetchReport
+from ._source import Delivery, FundingSource, Listing, Piece, Source
 
-__all__ = ["Delivery", "Listing", "Piece", "Source", "Span"]
+__all__ = [
+    "MARKETS",
+    "SOURCES",
+    "Delivery",
+    "FailedPiece",
+    "FetchReport",
+    "FetchWatcher",
+    "FetchedSeries",
+    "FundingSource",
+    "Listing",
+    "Piece",
+    "SeriesPlan",
+    "Source",
+    "fetch",
+    "fetch_funding",
+    "make_plan",
+    "make_source",
+    "plan_repairs",
+]

@@ -9,16 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
-
-class Span(NamedTuple):
-    """Bars that open in [start_ms, end_ms), UTC."""
-
-    start_ms: int
-    end_ms: int
+from walkforge.market import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +94,12 @@ class Source(Protocol):
     def limits(self) -> str:
         """Its rate limits in words, for people."""
 
+    def name_of(self, symbol: str) -> str:
+        """Return what a store calls a symbol that a user wrote in one of its usual ways.
+
+        Raises UsageError, with the nearest names, for one that it does not list.
+        """
+
     def listings(self) -> list[Listing]:
         """Return the symbols it knows, in the order of their names."""
 
@@ -133,3 +134,14 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class FundingSource(Protocol):
+    """A source that also knows what the perpetuals of its venue paid."""
+
+    def funding(self, symbol: str, span: Span, halt: Event) -> pl.DataFrame:
+        """Return `timestamp` (Datetime ms UTC, rising) and `rate` (Float64) of the span.
+
+        A rate is the fraction of the notional that longs pay to shorts. Raises FetchError.
+        """

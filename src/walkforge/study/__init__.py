@@ -11,7 +11,6 @@ from ._judging import judge
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
 from ._run import is_first, out_folder, resume, run
-from ._silent import Silent
 from ._study import (
     DataSection,
     DeviceSection,
@@ -35,7 +34,6 @@ __all__ = [
     "JudgeSection",
     "ModelSection",
     "SamplingSection",
-    "Silent",
     "SimulatedMarket",
     "Study",
     "Trial",

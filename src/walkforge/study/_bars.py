@@ -11,7 +11,7 @@ import polars as pl
 
 from walkforge import evaluation, market
 from walkforge.base import BarsError, StudyError, one_of, parse_utc_ms
-from walkforge.market import Bars, Instrument, Universe
+from walkforge.market import Bars, Funding, Instrument, Universe
 
 from ._study import EVERY_VENUE, DataSection, Study
 
@@ -66,6 +66,23 @@ def missing_assets(data: DataSection, bars: Mapping[str, Bars]) -> list[str]:
     return [symbol for symbol in wanted if symbol not in there]
 
 
+def survivorship_told(data: DataSection) -> str:
+    """Return in a line by what the choice of symbols knew the future; empty where it did not."""
+    told = []
+    universe = _universe_of(data)
+    if universe is not None and not universe.n_delisted:
+        told.append(f"{universe.name} names nothing that was delisted, so its past is survivors'")
+    if data.source == "folder" and data.most_symbols is not None and not data.symbols:
+        told.append("data.most_symbols keeps what turned out to have the most bars")
+    return f"survivorship: {' and '.join(told)}" if told else ""
+
+
+def come_and_go(data: DataSection) -> bool:
+    """Return whether assets take part for a time: while liquid, or until they are delisted."""
+    universe = _universe_of(data)
+    return data.most_liquid is not None or (universe is not None and universe.n_delisted > 0)
+
+
 def twins_told(data: DataSection, bars: Mapping[str, Bars]) -> str:
     """Return in a line which venues' series of the symbols do not count; empty where all do.
 
@@ -94,9 +111,35 @@ def categories_of(data: DataSection, bars: Mapping[str, Bars]) -> dict[str, str]
     return {name: known.get(one.symbol, one.venue) for name, one in bars.items()}
 
 
-def instrument_before(bars: Bars) -> Instrument:
+def instrument_before(bars: Bars, data: DataSection) -> Instrument:
     """Return a symbol's instrument, as far as its first bars tell what is not known of it."""
-    return market.instrument_of(bars.venue, bars.symbol, bars.take(slice(0, _TICK_BARS)))
+    return instrument_of_series(bars.take(slice(0, _TICK_BARS)), data)
+
+
+def instrument_of_series(bars: Bars, data: DataSection) -> Instrument:
+    """Return what the folder of the bars says of their symbol, what is stored, or they show."""
+    folder = _venue_folder(bars, data)
+    return market.instrument_of(bars.venue, bars.symbol, bars, folder=folder)
+
+
+def funding_beside(bars: Mapping[str, Bars], data: DataSection) -> dict[str, Funding]:
+    """Return the funding rates that lie beside the bars, by series."""
+    folders = {name: _venue_folder(one, data) for name, one in bars.items()}
+    found = {
+        name: market.read_funding(folder / bars[name].symbol)
+        for name, folder in folders.items()
+        if folder is not None
+    }
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _venue_folder(bars: Bars, data: DataSection) -> Path | None:
+    """Return the venue's folder that a series came from; None where it came from no folder."""
+    if data.source != "folder" or data.bars is None:
+        return None
+    folder = Path(data.bars)
+    places = (folder / bars.venue, folder)  # the folder above several venues, or one venue's
+    return next((place for place in places if (place / bars.symbol).is_dir()), None)
 
 
 def by_series(predictions: pl.DataFrame) -> pl.DataFrame:
@@ -138,7 +181,8 @@ def _from_source(
 def _of_universe(data: DataSection, universe: Universe, timeframe: str) -> dict[str, Bars]:
     """Return the bars of those assets of a universe that the folder holds, in its order.
 
-    The folder is one venue's, or holds a folder for each venue.
+    The folder is one venue's, or holds a folder for each venue. Bars before an asset was listed
+    or after it was delisted are another's of the same ticker, and no part.
     """
     assert data.bars is not None  # refused before
     for symbol in data.symbols:
@@ -151,7 +195,11 @@ def _of_universe(data: DataSection, universe: Universe, timeframe: str) -> dict[
     found: dict[str, Bars] = {}
     for venue, symbols in venues.items():
         found |= market.read_folder(venue, timeframe=timeframe, symbols=symbols)
-    return {asset.symbol: found[asset.symbol] for asset, _ in present if asset.symbol in found}
+    return {
+        asset.symbol: found[asset.symbol].between(asset.listed_ms, asset.delisted_ms)
+        for asset, _ in present
+        if asset.symbol in found
+    }
 
 
 def _universe_of(data: DataSection) -> Universe | None:

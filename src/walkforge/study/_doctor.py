@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from walkforge import __version__, execution, features
 from walkforge.base import (
+    Silent,
     UsageError,
     choose_device,
     choose_precision,
@@ -31,7 +32,6 @@ from walkforge.base import (
 
 from ._doctor_findings import find_trouble
 from ._doctor_speed import measure_speed
-from ._silent import Silent
 from ._watcher import Watcher
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # Where a package's module has another name than the package.
 _MODULES = {
+    "curl-cffi": "curl_cffi",
     "nvidia-ml-py": "pynvml",
     "PyYAML": "yaml",
     "lightning-fabric": "lightning_fabric",

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from walkforge import execution, features, market, models, training
-from walkforge.base import IntArray, choose_precision
+from walkforge.base import IntArray, Silent, choose_precision
 from walkforge.features import CLIP
 from walkforge.market import Bars
 
-from ._silent import Silent
 from ._watcher import Watcher
 
 if TYPE_CHECKING:

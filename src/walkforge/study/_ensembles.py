@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from walkforge import registry
-from walkforge.base import FloatArray, RunError, UsageError, one_of, read_json
+from walkforge.base import FloatArray, RunError, Silent, UsageError, one_of, read_json
 from walkforge.market import Bars
 
 from ._bars import instrument_before
@@ -37,7 +37,6 @@ from ._folder import RunFolder, default_folder
 from ._judging import ENSEMBLE, judge, measure_and_backtest
 from ._load import as_yaml
 from ._run import bars_of_run, facts_of
-from ._silent import Silent
 from ._study import Study
 from ._watchdog import Watchdog
 from ._watcher import Watcher
@@ -138,7 +137,7 @@ def _make(
         folder.write_json("ensemble.json", _as_plain(joining, earlier, later, weights))
         watched.stage("bundles")
         _write_bundles(folder, study, joining, weights)
-        instruments = {name: instrument_before(one) for name, one in bars.items()}
+        instruments = {name: instrument_before(one, study.data) for name, one in bars.items()}
         measure_and_backtest(study, folder, bars, instruments, watched)
         watched.stage("verdict and report")
         return judge(folder.path)

@@ -103,7 +103,7 @@ class GptLearning:
 
     def _trained_one_by_one(self, checkpoints: Path) -> Iterator[_Trained]:
         folds = {part.fold.index: part.fold for part in self.prepared.parts}
-        for place, fold in enumerate(folds.values()):
+        for place, (_, fold) in enumerate(sorted(folds.items())):
             self.watcher.doing(f"making the tokens of fold {fold.index}")
             markets: dict[str, TokenMarket] = {}
             for number, seed in enumerate(self.study.seeds):

@@ -10,7 +10,7 @@ from walkforge import backtest, evaluation, gates, report
 from walkforge.base import RunError, give_back_freed
 from walkforge.market import Bars, Instrument
 
-from ._bars import by_series
+from ._bars import by_series, funding_beside
 from ._folder import RunFolder
 from ._gpt_tokens import measure_tokens
 from ._load import load
@@ -80,7 +80,9 @@ def backtest_predictions(
     instruments: Mapping[str, Instrument],
     predictions: pl.DataFrame,
 ) -> backtest.BacktestResult:
-    """Return what the predictions' intentions would have made on `bars`."""
+    """Return what the predictions' intentions would have made on `bars`, and on the funding rates
+    that lie beside them.
+    """
     classes = evaluation.classes_of(predictions)
     edge = study.judge.min_edge
     intentions = backtest.intentions_from_predictions(
@@ -94,6 +96,7 @@ def backtest_predictions(
         study.backtest,
         n_trials=n_trials,
         instruments=instruments,
+        funding=funding_beside(bars, study.data),
         own_windows=study.folds.calendar == "own",
         rule=backtest.edge_rule(edge),
     )

@@ -9,15 +9,22 @@ import numpy as np
 import polars as pl
 
 from walkforge import backtest, calibration, evaluation, features, market
-from walkforge.base import IntArray, PredictionsError, UsageError, timeframe_ms, whole_windows
+from walkforge.base import (
+    IntArray,
+    PredictionsError,
+    Silent,
+    UsageError,
+    timeframe_ms,
+    whole_windows,
+)
 from walkforge.market import Bars
 from walkforge.training import BASELINES, BaselineRows
 
+from ._bars import funding_beside, instrument_of_series
 from ._folder import RunFolder, default_folder
 from ._judging import JUDGED, backtest_predictions, judge, measure_and_backtest
 from ._load import as_yaml, from_plain, load, plain_of_overrides
 from ._run import bars_of_run
-from ._silent import Silent
 from ._study import Study
 
 # The first part of a foreign table only teaches the baselines. The rest is judged in stretches;
@@ -80,7 +87,7 @@ def backtest_again(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     study = load(folder / "study.yaml", [f"backtest.{words}" for words in overrides])
     bars = bars_of_run(study, folder)
     predictions = folder.read_table("predictions.parquet")
-    return backtest_predictions(study, bars, _instruments(bars), predictions).summary
+    return backtest_predictions(study, bars, _instruments(bars, study), predictions).summary
 
 
 def backtest_intentions(
@@ -99,9 +106,15 @@ def backtest_intentions(
     frame = timeframe or market.only_timeframe(bars, symbols)
     found = market.read_folder(bars, timeframe=frame, symbols=symbols)
     plain = plain_of_overrides([f"backtest.{words}" for words in overrides])
-    setup = from_plain(plain, "backtest --intentions").backtest
+    plain["data"] = {"bars": str(bars)}
+    study = from_plain(plain, "backtest --intentions")
     result = backtest.run(
-        found, table, setup, instruments=_instruments(found), source=str(intentions)
+        found,
+        table,
+        study.backtest,
+        instruments=_instruments(found, study),
+        funding=funding_beside(found, study.data),
+        source=str(intentions),
     )
     if out is not None:
         folder = RunFolder(out)
@@ -111,8 +124,9 @@ def backtest_intentions(
     return result.summary
 
 
-def _instruments(bars: Mapping[str, Bars]) -> dict[str, market.Instrument]:
-    return {s: market.instrument_of(one.venue, one.symbol, one) for s, one in bars.items()}
+def _instruments(bars: Mapping[str, Bars], study: Study) -> dict[str, market.Instrument]:
+    """Return what every series' folder says of it, or all of its bars show."""
+    return {name: instrument_of_series(one, study.data) for name, one in bars.items()}
 
 
 def _write(
@@ -128,7 +142,7 @@ def _write(
     folder.update_run(name=study.name, kind=JUDGED, source=source.name)
     folder.write_table("predictions.parquet", judged)
     folder.write_table("baseline_predictions.parquet", baselines)
-    measure_and_backtest(study, folder, bars, _instruments(bars), Silent())
+    measure_and_backtest(study, folder, bars, _instruments(bars, study), Silent())
 
 
 def _study(table: pl.DataFrame, bars: Path, profile: str | None, overrides: Sequence[str]) -> Study:

@@ -25,11 +25,12 @@ from walkforge.base import (
 from walkforge.features import BarVectors, FeatureTable, Scaler
 from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes, Targets
-from walkforge.market import Bars, Instrument
+from walkforge.market import Bars, Instrument, Membership
 
-from ._bars import instrument_before, series_name
+from ._bars import come_and_go, instrument_before, series_name
 from ._fine_tune import BaseRun, read_base
 from ._folder import file_name
+from ._liquid import members_of
 from ._study import Study
 
 # Fewer rows than this make no measure, calibrator or stopping rule worth the name.
@@ -38,6 +39,8 @@ _LEAST_ROWS = {"train": 100, "validation": 30, "calibration": 30, "test": 30}
 
 # Columns of which a scaler is learned together.
 _SCALED_AT_ONCE = 8
+
+_NOT_LIQUID = "not among the most liquid then"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +55,7 @@ class Series:
     targets: Targets | None
     """What a forecaster learns; None for a model of classes."""
     usable: BoolArray
-    """Rows with a whole window of features and an outcome."""
+    """Rows with a whole window of features and an outcome, of times at which it takes part."""
     dropped: dict[str, int]
     vectors: BarVectors | None = None
     """What a tokenizer makes tokens of; None for a model that reads features."""
@@ -87,7 +90,8 @@ class Prepared:
     parts: list[Part]
     left_out: dict[str, str]
     """Series that the source had but that are too short for this study, and why; where one model
-    learns from all series, they have no part but teach."""
+    learns from all series, they have no part but teach, and where series come and go they are
+    among the series, too."""
     base: BaseRun | None = None
     """The run that the study goes on from."""
 
@@ -103,25 +107,30 @@ def prepare(
     `note` is told in a line what came from the feature cache. Raises FoldError where the folds
     do not fit, or leave a series too few rows in a slice; series that nobody named, of a study
     that cuts each on its own calendar or learns one model from all, are left out instead as long as
-    there are others.
+    there are others. Where series come and go, each takes part in the folds that it has rows for.
     """
     _refuse_clashes(bars, study)
     base, tell = read_base(study), note or _unheard
     bars = bars if base is None else base.chosen(study.data, bars, tell)
+    members = members_of(study.data, bars)
     tables = features.build_all(bars, study.features.set, note=note)
-    series = {name: _series(one, tables.by_symbol[name], study) for name, one in bars.items()}
+    series = {
+        name: _series(one, tables.by_symbol[name], study, members) for name, one in bars.items()
+    }
     targets = _one_table(series)
     parts, left_out = _cut(series, study, _plans(series, study, base, tell))
     if not parts:
         raise FoldError(next(iter(left_out.values())))
+    keeps_all = study.one_for_all or come_and_go(study.data)
     return Prepared(
         tables.columns,
         labels.class_names(study.labels),
         tables.values,
         targets,
         tables.first_row,
-        # What is too short to be judged still has tokens to learn from.
-        {n: one for n, one in series.items() if n not in left_out or study.one_for_all},
+        # What is too short to be judged still has tokens to learn from; and where series come and
+        # go, a run that is taken up again without it would have other members and other folds.
+        series if keeps_all else {n: one for n, one in series.items() if n not in left_out},
         parts,
         left_out,
         base,
@@ -132,18 +141,40 @@ def _cut(
     series: Mapping[str, Series], study: Study, plans: Mapping[str, Callable[[], list[Fold]]]
 ) -> tuple[list[Part], dict[str, str]]:
     """Return the parts of all series, and why some have none."""
+    part_time = come_and_go(study.data)
     each_for_itself = study.folds.calendar == "own" or study.one_for_all
-    may_leave_out = each_for_itself and not study.data.symbols
+    may_leave_out = part_time or (each_for_itself and not study.data.symbols)
     parts: list[Part] = []
     left_out = {}
     for name, plan in plans.items():
         try:
-            parts += [_part(name, series[name], fold, study) for fold in plan()]
+            parts += _parts(name, series[name], plan, study, any_fold=part_time)
         except (FoldError, LabelError) as error:
             if not may_leave_out:
                 raise
             left_out[name] = str(error)
     return parts, left_out
+
+
+def _parts(
+    name: str, one: Series, plan: Callable[[], list[Fold]], study: Study, *, any_fold: bool
+) -> list[Part]:
+    """Return a series' parts of all folds, or with `any_fold` of those that it has rows for.
+
+    Raises FoldError or LabelError where one of all, or every one, lacks rows.
+    """
+    if one.dropped.get(_NOT_LIQUID) and not one.usable.any():
+        raise FoldError(f"{name}: never among the {study.data.most_liquid} most liquid")
+    parts: list[Part] = []
+    first_problem: FoldError | LabelError | None = None
+    for fold in plan():
+        try:
+            parts.append(_part(name, one, fold, study))
+        except (FoldError, LabelError) as error:
+            first_problem = first_problem or error
+    if first_problem is not None and not (any_fold and parts):
+        raise first_problem
+    return parts
 
 
 def _unheard(text: str) -> None:
@@ -191,7 +222,8 @@ def _folds_of(series: Mapping[str, Series], study: Study) -> list[Fold]:
     decided = {name: one.outcomes.decided_at[one.usable] for name, one in series.items()}
     starts = [int(one.bars.timestamp[0]) for one in series.values()]
     ends = [int(one.bars.closes_at[-1]) for one in series.values()]
-    if study.one_for_all and any(map(len, decided.values())):
+    part_time = study.one_for_all or (study.folds.calendar == "common" and come_and_go(study.data))
+    if part_time and any(map(len, decided.values())):
         # Many assets, which begin and end when they like.
         every = np.unique(np.concatenate(list(decided.values())))
         return folds.make_folds(every, study.folds, (min(starts), max(ends)))
@@ -232,8 +264,8 @@ def _refuse_clashes(bars: Mapping[str, Bars], study: Study) -> None:
             raise StudyError(f"{' and '.join(twins)} would share the name {file_name(name)!r}")
 
 
-def _series(bars: Bars, table: FeatureTable, study: Study) -> Series:
-    instrument = instrument_before(bars)
+def _series(bars: Bars, table: FeatureTable, study: Study, members: Membership | None) -> Series:
+    instrument = instrument_before(bars, study.data)
     slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
     outcomes = labels.outcomes(bars, study.labels, slippage_price=slippage_price)
     targets = labels.forecast_targets(bars, study.labels) if study.model.forecasts else None
@@ -249,6 +281,10 @@ def _series(bars: Bars, table: FeatureTable, study: Study) -> Series:
         told = whole_windows(vectors.valid, labels.BAND_BARS if study.model.forecasts else 1)
         dropped["past of tokens too short"] = int((usable & ~told).sum())
         usable = usable & told
+    if members is not None:
+        member = members.mask(bars)
+        dropped[_NOT_LIQUID] = int((usable & ~member).sum())
+        usable = usable & member
     return Series(bars, instrument, table.values, outcomes, targets, usable, dropped, vectors)
 
 

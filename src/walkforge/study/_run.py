@@ -15,6 +15,7 @@ from typing import Any
 from walkforge import __version__, market, registry
 from walkforge.base import (
     RunError,
+    Silent,
     UsageError,
     WalkforgeError,
     choose_device,
@@ -24,7 +25,13 @@ from walkforge.base import (
 from walkforge.market import Bars
 from walkforge.training import Ranks, find_ranks, launched_first, require_shares
 
-from ._bars import instrument_before, missing_assets, read_bars, twins_told
+from ._bars import (
+    instrument_before,
+    missing_assets,
+    read_bars,
+    survivorship_told,
+    twins_told,
+)
 from ._baselining import Baselining
 from ._bundles import write_bundles
 from ._clock import StageClock
@@ -35,9 +42,9 @@ from ._gpt_learn import GptLearning
 from ._gpt_study import GptStudy
 from ._judging import ENSEMBLE, JUDGED, judge, measure_and_backtest
 from ._learn import Learning, Results
+from ._liquid import decisions_told
 from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
-from ._silent import Silent
 from ._study import Study
 from ._telling import tell_bars, tell_rows
 from ._watchdog import Watchdog
@@ -81,6 +88,9 @@ def run(
                 watched.note(f"{words}: {', '.join(missing)}")
             if bars is None and (twins := twins_told(study.data, found)):
                 watched.note(twins)
+            if bars is None and (told := survivorship_told(study.data)):
+                watched.note(f"warning: {told}")
+                folder.update_run(survivorship=told)
             prepared = _prepare(study, found, watched)
         except WalkforgeError:
             # A study that does not fit its bars leaves nothing behind.
@@ -223,7 +233,7 @@ def _finish(study: Study, folder: RunFolder, bars: Mapping[str, Bars], watcher: 
     judged = {part["series"] for part in folder.read_json("folds.json")}
     bars = {name: one for name, one in bars.items() if name in judged}
     with StageClock(folder, watcher) as watched:
-        instruments = {symbol: instrument_before(one) for symbol, one in bars.items()}
+        instruments = {name: instrument_before(one, study.data) for name, one in bars.items()}
         measure_and_backtest(study, folder, bars, instruments, watched)
         watched.stage("verdict and report")
         folder.update_run(**facts_of(study))
@@ -315,6 +325,10 @@ def _note_data(
         if study.data.universe is not None:
             folder.update_run(missing_assets=missing_assets(study.data, bars))
         info = {name: market.data_info(one) for name, one in kept.items()}
+        if study.data.most_liquid is not None:
+            for name, one in prepared.series.items():
+                told = decisions_told(one.outcomes.decided_at[one.usable])
+                info[name]["most_liquid"] = told
         folder.write_json("data_info.json", info)
     return kept
 

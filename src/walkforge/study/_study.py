@@ -25,11 +25,11 @@ EVERY_VENUE = "all"
 class SimulatedMarket:
     """Bars that are made, not fetched; see `market.simulate`. They can never be promoted."""
 
-    kind: Literal["gbm", "garch", "planted"] = "garch"
+    kind: Literal["gbm", "garch", "planted", "regimes", "markov"] = "garch"
     n_bars: int = 20_000
     seed: int = 0
     edge: float = 0.2
-    """Strength of the planted edge, in standard deviations of the next return."""
+    """Largest expected move (`planted`, `markov`), in standard deviations of the next return."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +43,18 @@ class DataSection:
     symbols: tuple[str, ...] = ()
     """Empty: all symbols that the source has. `--symbols FILE` sets it."""
     universe: str | None = None
-    """Name or YAML file of a universe: those of its symbols that the source has. `bars` may then be
-    one venue's folder, or the folder above several. `all`: whatever lies in the folder above
-    several venues; each venue is a category."""
+    """Name or YAML file of a universe: those of its symbols that the source has, and of a folder's
+    bars those between listed and delisted. `bars` may then be one venue's folder, or the folder
+    above several. `all`: whatever lies in the folder above several venues; each venue is a
+    category."""
     most_symbols: int | None = None
     """Of the symbols that the source has, only so many: those with the most bars. Without effect
     where `symbols` names them."""
+    most_liquid: int | None = None
+    """Decisions of only so many symbols at a time: those that were traded most in the
+    `liquid_days` before, chosen anew on the first of each month. See `market.membership`."""
+    liquid_days: int = 30
+    """Whole days over whose median volume `most_liquid` goes."""
     timeframe: str = "1m"
     more_timeframes: tuple[str, ...] = ()
     """Every symbol is one more series, with models of its own, per further timeframe."""
@@ -68,10 +74,17 @@ class DataSection:
                 f"data.timeframe and data.more_timeframes are {', '.join(self.timeframes)}; "
                 "expected each once"
             )
-        for name in ("most_symbols", "newest_bars"):
+        for name in ("most_symbols", "most_liquid", "newest_bars"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise StudyError(f"data.{name} is {value}; expected at least 1, or null for all")
+        if self.liquid_days < 1:
+            raise StudyError(f"data.liquid_days is {self.liquid_days}; expected at least 1")
+        if self.most_liquid is not None and self.timeframe == "1w":
+            raise StudyError(
+                "data.most_liquid asks for the volume of days, which data.timeframe 1w does not "
+                "tell; use 1d or shorter"
+            )
         for text in (self.start, self.end):
             if text is not None:
                 parse_utc_ms(text)

@@ -37,11 +37,23 @@ def tell_rows(prepared: Prepared, watcher: Watcher) -> None:
         for one in series.values():
             dropped.update(one.dropped)
         watcher.note(f"{len(series)} series: {n_usable:,} usable rows; {_dropped(dropped)}")
+    teaching = [n for n in prepared.left_out if n in series and series[n].vectors is not None]
     for what, names in (
-        ("teaches but is not judged", [n for n in prepared.left_out if n in series]),
-        ("left out", [n for n in prepared.left_out if n not in series]),
+        ("teaches but is not judged", teaching),
+        ("left out", [n for n in prepared.left_out if n not in teaching]),
     ):
         _tell_left_out(what, names, prepared, watcher)
+    _tell_part_time(prepared, watcher)
+
+
+def _tell_part_time(prepared: Prepared, watcher: Watcher) -> None:
+    """Say how many series are judged in some of the folds only."""
+    n_folds = len({part.fold.index for part in prepared.parts})
+    counts = Counter(part.series for part in prepared.parts)
+    if few := sum(count < n_folds for count in counts.values()):
+        watcher.note(
+            f"{few} of {len(counts)} series have rows for some of the {n_folds} folds only"
+        )
 
 
 def _tell_left_out(what: str, names: list[str], prepared: Prepared, watcher: Watcher) -> None:

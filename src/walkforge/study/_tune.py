@@ -15,6 +15,7 @@ from pathlib import Path
 from walkforge import market
 from walkforge.base import (
     RunError,
+    Silent,
     StudyError,
     WalkforgeError,
     choose_device,
@@ -28,7 +29,6 @@ from ._folder import RunFolder, default_folder
 from ._gpt_study import GptStudy
 from ._load import as_yaml, load
 from ._run import bars_of_run
-from ._silent import Silent
 from ._study import Study
 from ._tune_folder import SUMMARY, create_folder, open_folder, update_summary
 from ._tune_ledger import read_trials

@@ -46,7 +46,11 @@ class Worlds:
         self._common = _validation_rows(first)
         for corner in _corners(study, ranges):
             found = _validation_rows(self._whole(corner))
-            self._common = {p: np.intersect1d(rows, found[p]) for p, rows in self._common.items()}
+            self._common = {
+                place: np.intersect1d(rows, found[place])
+                for place, rows in self._common.items()
+                if place in found
+            }
         self._refuse_too_few()
         self._keep(study.features, first)
 
@@ -58,19 +62,21 @@ class Worlds:
         if study.features not in self._kept:
             self._keep(study.features, self._whole(study))
         prepared = self._kept[study.features]
-        parts = [self._narrowed(part) for part in prepared.parts]
+        there = [part for part in prepared.parts if _place_of(part) in self._common]
+        parts = [self._narrowed(part) for part in there]
         first = [part for part in parts if self._folds == "all" or part.fold.index == 0]
         return replace(prepared, parts=first)
 
     def _whole(self, study: Study) -> Prepared:
         prepared = prepare(self.bars, study, note=self._note)
-        for reason in prepared.left_out.values():
-            raise FoldError(reason)
+        for name, reason in prepared.left_out.items():
+            if name not in self.left_out:
+                raise FoldError(reason)
         return prepared
 
     def _narrowed(self, part: Part) -> Part:
         rows = part.rows.validation
-        common = np.intersect1d(rows, self._common[part.series, part.fold.index])
+        common = np.intersect1d(rows, self._common[_place_of(part)])
         return replace(part, rows=replace(part.rows, validation=common.astype(rows.dtype)))
 
     def _refuse_too_few(self) -> None:
@@ -100,5 +106,9 @@ def _corners(study: Study, ranges: Mapping[str, Range]) -> list[Study]:
     return [with_settings(study, dict(zip(paths, one, strict=True))) for one in settings]
 
 
+def _place_of(part: Part) -> Place:
+    return part.series, part.fold.index
+
+
 def _validation_rows(prepared: Prepared) -> dict[Place, IntArray]:
-    return {(part.series, part.fold.index): part.rows.validation for part in prepared.parts}
+    return {_place_of(part): part.rows.validation for part in prepared.parts}

@@ -1,4 +1,4 @@
-"""A watcher for calls from Python that want no output."""
+"""A watcher of progress for calls from Python that want no output."""
 
 from typing import Any
 

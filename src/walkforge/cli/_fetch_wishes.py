@@ -1,0 +1,121 @@
+"""Which series and spans the words of `data fetch` mean."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from walkforge.base import UsageError, parse_when_ms, timeframe_ms, utc_text
+from walkforge.market import BarStore, Span, read_universe
+
+if TYPE_CHECKING:
+    from walkforge.market import Asset
+    from walkforge.sources import Source
+
+_DEFAULT_SINCE = "1y"
+_DEFAULT_TIMEFRAME = "1h"
+
+
+class Wishes:
+    """What a user asked for."""
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        timeframes: Sequence[str],
+        since: str | None,
+        until: str | None,
+        universe: str | None,
+        update: bool,
+    ) -> None:
+        now_ms = int(time.time() * 1000)
+        self._symbols, self._universe, self._update = list(symbols), universe, update
+        self._since_given = since is not None
+        self._ends: dict[tuple[str, str], int] = {}
+        self.start_ms = parse_when_ms(since or _DEFAULT_SINCE, now_ms)
+        self.end_ms = min(now_ms, parse_when_ms(until, now_ms) if until else now_ms)
+        self._timeframes = list(dict.fromkeys(timeframes))
+        for timeframe in self._timeframes:
+            timeframe_ms(timeframe)
+        self._refuse_nonsense()
+
+    def series(self, source: "Source", store: BarStore, watcher: Any) -> list[tuple[str, str]]:
+        """Return (symbol, timeframe) of everything that is wished, symbols as stores name them."""
+        if self._update:
+            return self._stored(source, store)
+        if self._universe is not None:
+            symbols = [asset.symbol for asset in self._assets(source, watcher)]
+        elif self._symbols:
+            symbols = self._symbols
+        else:
+            symbols = self._all_of(source)
+        names = dict.fromkeys(source.name_of(symbol) for symbol in symbols)
+        timeframes = self._timeframes or [_DEFAULT_TIMEFRAME]
+        return [(symbol, timeframe) for symbol in names for timeframe in timeframes]
+
+    def span_in(self, store: BarStore, venue: str) -> Callable[[str, str], Span]:
+        """Return what gives the span of a (symbol, timeframe)."""
+
+        def span(symbol: str, timeframe: str) -> Span:
+            if self._update and not self._since_given:
+                start_ms = self._ends[symbol, timeframe] + timeframe_ms(timeframe)
+                return Span(start_ms, max(start_ms, self.end_ms))
+            asset = self._life.get(symbol)
+            listed_ms = None if asset is None else asset.listed_ms
+            delisted_ms = None if asset is None else asset.delisted_ms
+            start_ms = max(self.start_ms, listed_ms or self.start_ms)
+            return Span(start_ms, max(start_ms, min(self.end_ms, delisted_ms or self.end_ms)))
+
+        return span
+
+    def _refuse_nonsense(self) -> None:
+        if self.start_ms >= self.end_ms:
+            raise UsageError(
+                f"--since {utc_text(self.start_ms)} does not lie before --until "
+                f"{utc_text(self.end_ms)}"
+            )
+        if self._universe is not None and self._symbols:
+            raise UsageError("name symbols or a --universe, not both")
+
+    @cached_property
+    def _life(self) -> dict[str, "Asset"]:
+        if self._universe is None:
+            return {}
+        return {asset.symbol: asset for asset in read_universe(self._universe).assets}
+
+    def _assets(self, source: "Source", watcher: Any) -> list["Asset"]:
+        """Return the universe's assets at the source's venue, spot or not."""
+        every = list(self._life.values())
+        venue = source.venue.split("_")[0]
+        here = [asset for asset in every if asset.venue.split("_")[0] == venue]
+        if not here:
+            venues = ", ".join(sorted({asset.venue for asset in every}))
+            raise UsageError(
+                f"{self._universe}: no asset at {source.venue}; its venues are {venues}"
+            )
+        if len(here) < len(every):
+            watcher.note(f"{len(every) - len(here)} assets of other venues are left out")
+        return here
+
+    def _stored(self, source: "Source", store: BarStore) -> list[tuple[str, str]]:
+        wanted = {source.name_of(symbol) for symbol in self._symbols} | set(self._life)
+        here = [
+            one
+            for one in store.list()
+            if one.venue == source.venue
+            and (not wanted or one.symbol in wanted)
+            and (not self._timeframes or one.timeframe in self._timeframes)
+        ]
+        if not here:
+            raise UsageError(
+                f"{store.root}: no stored series of {source.venue} to bring up to date; fetch "
+                "some first, without --update"
+            )
+        self._ends = {(one.symbol, one.timeframe): one.last_ms for one in here}
+        return list(self._ends)
+
+    def _all_of(self, source: "Source") -> list[str]:
+        """Return all symbols of a source that is small enough to be meant whole."""
+        if source.provenance in ("sample", "file"):
+            return [listing.symbol for listing in source.listings()]
+        raise UsageError("name the symbols, such as BTCUSDT, or a --universe, or say --update")

@@ -1,0 +1,125 @@
+"""One series of bars on disk: a folder of parts under a manifest, or a single Parquet file.
+
+Readers go by the manifest alone, so that they see all of the old bars or all of the new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+
+from walkforge.base import TIMEFRAMES_MS, BarsError, timeframe_ms
+
+from ._bars import Bars
+from ._calendar import hole_before
+from ._columns import VALUES
+from ._frames import read_bars_file
+from ._manifest import MANIFEST, Manifest, read_manifest
+from ._parts import scan_parts
+from ._spans import Span, join_spans, spans_left, spans_of_bars
+
+T = TypeVar("T")
+
+# Between reading a manifest and opening its parts a writer may have replaced them.
+_TRIES = 20
+
+
+def timeframes_in(folder: Path) -> list[str]:
+    """Return the timeframes that a symbol's folder holds, the shortest first."""
+    return [name for name in TIMEFRAMES_MS if holds_series(folder, name)]
+
+
+def holds_series(folder: Path, timeframe: str) -> bool:
+    """Return whether a symbol's folder holds a timeframe, in parts or as one file."""
+    return (folder / timeframe / MANIFEST).is_file() or (folder / f"{timeframe}.parquet").is_file()
+
+
+def manifest_of(folder: Path, timeframe: str) -> Manifest | None:
+    """Return the manifest of a series in parts, None for a single file or nothing."""
+    place = folder / timeframe
+    return read_manifest(place) if (place / MANIFEST).is_file() else None
+
+
+def read_series(
+    folder: Path,
+    timeframe: str,
+    *,
+    venue: str,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+) -> Bars:
+    """Return the bars of a symbol's folder that open in [start_ms, end_ms).
+
+    Of a series in parts only what the range touches is read. Raises BarsError where the series
+    is not there or damaged.
+    """
+    place = folder / timeframe
+    if not (place / MANIFEST).is_file():
+        path = folder / f"{timeframe}.parquet"
+        bars = read_bars_file(path, venue=venue, symbol=folder.name, timeframe=timeframe)
+        return bars.between(start_ms, end_ms)
+
+    def read(manifest: Manifest) -> Bars:
+        parts = manifest.parts_in(start_ms, end_ms)
+        frame = collect(scan_parts(place, parts, VALUES, start_ms, end_ms), place)
+        return Bars(
+            venue=venue,
+            symbol=folder.name,
+            timeframe=timeframe,
+            timestamp=frame["timestamp"].dt.epoch("ms").to_numpy(),
+            **{name: frame[name].to_numpy() for name in VALUES},
+            provenance=manifest.provenance,
+            calendar=manifest.calendar,
+            history=manifest.history,
+        )
+
+    return with_manifest(place, read)
+
+
+def with_manifest(place: Path, read: Callable[[Manifest], T]) -> T:
+    """Return what `read` makes of a series, once more where a writer came between."""
+    for _ in range(_TRIES):
+        manifest = read_manifest(place)
+        try:
+            return read(manifest)
+        except FileNotFoundError as error:
+            if read_manifest(place) == manifest:
+                raise BarsError(
+                    f"{error.filename}: missing, although the manifest names it. Take the folder "
+                    f"{place} away and bring its bars in again."
+                ) from None
+    raise BarsError(f"{place}: is written again and again while it is read; try later")
+
+
+def collect(frame: pl.LazyFrame, place: Path) -> pl.DataFrame:
+    """Return the rows of a lazy frame; damaged files are BarsError."""
+    try:
+        return frame.collect()
+    except FileNotFoundError:
+        raise
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise BarsError(f"{place}: damaged: {reason}") from None
+
+
+def covered(folder: Path, timeframe: str, within: Span) -> tuple[Span, ...]:
+    """Return where a series needs no asking: spans answered for, and bars without a hole.
+
+    Looks no further than `within`, and at no bar where all of it was answered for.
+    """
+    if not holds_series(folder, timeframe):
+        return ()
+    manifest = manifest_of(folder, timeframe)
+    asked = () if manifest is None else manifest.asked
+    if not spans_left([within], asked):
+        return asked
+    start_ms, end_ms = within
+    step_ms = timeframe_ms(timeframe)
+    bars = read_series(
+        folder, timeframe, venue=folder.parent.name, start_ms=start_ms, end_ms=end_ms
+    )
+    breaks = hole_before(bars.timestamp, step_ms, bars.calendar)
+    return join_spans([*asked, *spans_of_bars(bars.timestamp, breaks, step_ms)])

@@ -1,0 +1,131 @@
+"""What has come of one series and waits to be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from walkforge.base import FetchError, utc_text
+from walkforge.market import (
+    Addition,
+    BarStore,
+    Rows,
+    Span,
+    WriteReport,
+    bars_from_frame,
+    rows_of_frame,
+)
+
+from ._plan import SeriesPlan
+from ._source import Delivery, Source
+
+
+def refuse_odd_bars(source: Source, delivery: Delivery) -> None:
+    """Raise BarsError for bars that break a rule, FetchError for bars nobody asked for."""
+    frame, piece = delivery.frame, delivery.piece
+    if frame is None:
+        return
+    bars = bars_from_frame(
+        frame,
+        venue=source.venue,
+        symbol=piece.symbol,
+        timeframe=piece.timeframe,
+        provenance=source.provenance,
+        calendar=source.calendar,
+    )
+    first_ms, last_ms = int(bars.timestamp[0]), int(bars.timestamp[-1])
+    if first_ms < piece.span.start_ms or last_ms >= piece.span.end_ms:
+        raise FetchError(
+            f"{source.name}: {piece.name} holds bars from {utc_text(first_ms)} to "
+            f"{utc_text(last_ms)}, expected {utc_text(piece.span.start_ms)} up to "
+            f"{utc_text(piece.span.end_ms)}"
+        )
+
+
+class Arrivals:
+    """Deliveries of one series, stored together when asked."""
+
+    def __init__(self, source: Source, store: BarStore, plan: SeriesPlan) -> None:
+        self.plan = plan
+        self._source, self._store = source, store
+        self._open = len(plan.pieces)
+        self._waiting: list[Delivery] = []
+        self._stored_before = False
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every piece has come or failed."""
+        return self._open == 0
+
+    def take(self, delivery: Delivery | None) -> None:
+        """Keep a delivery until it is stored; None for a piece that failed."""
+        self._open -= 1
+        if delivery is not None:
+            self._waiting.append(delivery)
+
+    def store(self) -> list[WriteReport]:
+        """Add what waits to the series; return a report per addition.
+
+        Raises BarsError where the store cannot be written; what waits then stays.
+        """
+        added = [self._add([d], "replace") for d in self._waiting if d.piece.replaces]
+        plain = [d for d in self._waiting if not d.piece.replaces]
+        if plain:
+            added.append(self._add(plain, "keep"))
+        self._waiting = []
+        return [report for report in added if report is not None]
+
+    def _add(self, deliveries: Sequence[Delivery], on_conflict: str) -> WriteReport | None:
+        names = (self._source.venue, self.plan.symbol, self.plan.timeframe)
+        rows = _rows(deliveries)
+        if not len(rows) and not self._store.holds(*names):
+            return None
+        calendar = self._source.calendar
+        addition = Addition(
+            rows=rows,
+            provenance=self._source.provenance,
+            calendar=calendar,
+            calendar_named=None if calendar == "auto" else calendar,
+            sources=tuple(_entry(self._source, d) for d in deliveries),
+            asked=self._asked(deliveries),
+            on_conflict=on_conflict,
+            reason=", ".join(f"{d.piece.name} came again" for d in deliveries if d.piece.replaces),
+        )
+        report = self._store.add(*names, addition)
+        self._stored_before = True
+        return report
+
+    def _asked(self, deliveries: Sequence[Delivery]) -> tuple[Span, ...]:
+        """Return what is answered for: the pieces, and what lies before the source's first bar."""
+        asked = [Span(d.piece.span.start_ms, d.answered_to_ms) for d in deliveries]
+        first_ms = self.plan.first_ms
+        if first_ms is not None and not self._stored_before:
+            asked.append(Span(self.plan.wanted.start_ms, first_ms))
+        return tuple(asked)
+
+
+def _rows(deliveries: Sequence[Delivery]) -> Rows:
+    frames = [d.frame for d in deliveries if d.frame is not None]
+    if not frames:
+        return Rows.none()
+    # Pieces of one series do not overlap; where a source's do, the first in time counts.
+    whole = pl.concat(frames, how="diagonal").unique("timestamp", keep="first", maintain_order=True)
+    return rows_of_frame(whole.sort("timestamp"))
+
+
+def _entry(source: Source, delivery: Delivery) -> dict[str, Any]:
+    piece = delivery.piece
+    version = {"version": piece.version} if piece.version else {}
+    return {
+        "source": source.name,
+        "file": piece.name,
+        **version,
+        "from": utc_text(piece.span.start_ms),
+        "to": utc_text(delivery.answered_to_ms),
+        "rows": 0 if delivery.frame is None else len(delivery.frame),
+        **delivery.entry,
+        "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,263 @@
+"""Binance's public archive: zips of klines a month or a day each, spot and USD-M perpetuals.
+
+Files lie at `data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-01.zip` and `.../daily/...`, each
+with a `.CHECKSUM`; which ones there are is told by the bucket they lie in. Delisted symbols stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import polars as pl
+
+from walkforge.base import (
+    BarsError,
+    FetchError,
+    UsageError,
+    nearest,
+    one_of,
+    timeframe_ms,
+    utc_text,
+)
+from walkforge.market import Span, bars_frame_of_zip
+
+from ._archive_download import Download, download
+from ._archive_files import ArchiveFile, SeriesFiles
+from ._archive_funding import funding_frame, no_funding
+from ._archive_listing import BucketListing
+from ._archive_plan import choose_files
+from ._http import HttpClient, base_url
+from ._source import Delivery, Listing, Piece
+
+DEFAULT_URLS = {
+    "files": "https://data.binance.vision",
+    "listing": "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
+}
+_CONNECTIONS = 8
+# Who unzips and reads needs no connection meanwhile, and somebody else may have it.
+_READERS = 4
+_ROOTS = {"spot": "data/spot", "perpetual": "data/futures/um"}
+_VENUES = {"spot": "binance", "perpetual": "binance_um"}
+_WEEK_MS = 7 * 86_400_000
+_MONDAY_MS = 4 * 86_400_000  # 1970-01-01 was a Thursday
+
+
+def binance_archive(
+    *, market: str = "spot", urls: Mapping[str, str] | None = None
+) -> BinanceArchive:
+    """Return the archive of a market, `spot` or `perpetual` (USD-M futures).
+
+    `urls` replaces `files` (what lies below it begins with `data/`) or `listing` (the bucket).
+    Raises UsageError for other names, and for addresses that are none.
+    """
+    one_of("market", market, _ROOTS)
+    for key in urls or {}:
+        one_of("URL", key, DEFAULT_URLS)
+    whole = {key: base_url(key, url) for key, url in {**DEFAULT_URLS, **(urls or {})}.items()}
+    return BinanceArchive(market=market, urls=whole)
+
+
+class BinanceArchive:
+    """The archive as a source of bars; what it lists is asked for once and kept."""
+
+    name = "binance-archive"
+    provenance = "exchange"
+    calendar = "24/7"
+    connections = _CONNECTIONS + _READERS
+    limits = f"none are published; {_CONNECTIONS} downloads at once"
+
+    def __init__(self, *, market: str, urls: Mapping[str, str]) -> None:
+        self.venue = _VENUES[market]
+        self._market = market
+        self._root = _ROOTS[market]
+        self._files_url = urls["files"]
+        self._client = HttpClient(connections=_CONNECTIONS)
+        self._closed = Event()
+        self._listing = BucketListing(self._client, urls["listing"], self._closed)
+        self._folders = [f"{self._root}/{period}/klines/" for period in ("monthly", "daily")]
+        self._symbols: list[str] | None = None
+        self._known: set[str] = set()
+        self._series: dict[tuple[str, str], SeriesFiles] = {}
+
+    def name_of(self, symbol: str) -> str:
+        """Return a symbol as Binance writes it: BTC/USDT, BTC-USDT and BTC/USDT:USDT are BTCUSDT.
+
+        Raises UsageError, with the nearest name, for one that the archive does not list.
+        """
+        name = re.sub(r"[/-]", "", symbol.split(":")[0]).upper()
+        if name not in self._known:
+            # The folders of one symbol are a page; those of all symbols are many.
+            if not any(self._listing.folders(f"{folder}{name}/") for folder in self._folders):
+                symbols = [listing.symbol for listing in self.listings()]
+                raise UsageError(
+                    f"{self.name} lists no {self._market} symbol {name!r}"
+                    f"{nearest(name, symbols)}; write it as Binance does, such as BTCUSDT"
+                )
+            self._known.add(name)
+        return name
+
+    def listings(self) -> list[Listing]:
+        """Return the symbols of the market in the order of their names, delisted ones too.
+
+        Futures that expire, such as BTCUSDT_240329, are left out.
+        """
+        if self._symbols is None:
+            found = {each for folder in self._folders for each in self._listing.folders(folder)}
+            self._symbols = sorted(each for each in found if not re.search(r"_\d{6}$", each))
+            self._known.update(found)
+        return [Listing(symbol) for symbol in self._symbols]
+
+    def first_ms(self, symbol: str, timeframe: str) -> int | None:
+        """Return where the first file begins; the first bar opens then, or within that file.
+
+        None where the archive has no file. Raises UsageError as the interface says.
+        """
+        return self._files_of(self.name_of(symbol), timeframe).first_ms
+
+    def last_ms(self, symbol: str, timeframe: str) -> int | None:
+        """Return where the last file ends, None where the archive has no file.
+
+        Of a delisted symbol that is the day after its last one. Raises as `first_ms` does.
+        """
+        return self._files_of(self.name_of(symbol), timeframe).last_ms
+
+    def pieces(
+        self,
+        symbol: str,
+        timeframe: str,
+        *,
+        wanted: Span,
+        missing: Sequence[Span],
+        files: Mapping[str, str],
+    ) -> list[Piece]:
+        """Return the files to fetch: months, and days where there is no month."""
+        symbol = self.name_of(symbol)
+        series = self._files_of(symbol, timeframe)
+        chosen = choose_files(series, wanted=wanted, missing=missing, files=files)
+        return [
+            Piece(
+                symbol=symbol,
+                timeframe=timeframe,
+                span=file.span,
+                name=file.name,
+                size_bytes=file.size_bytes,
+                version=file.version,
+                replaces=replaces,
+                place=file.key,
+            )
+            for file, replaces in chosen
+        ]
+
+    def fetch(self, piece: Piece, halt: Event) -> Delivery:
+        """Download a file, compare it with its checksum and read its bars.
+
+        Raises FetchError where it does not come, differs from its checksum, or holds anything but
+        bars of its month or day.
+        """
+        got = self._download(piece.place, halt)
+        try:
+            frame = bars_frame_of_zip(got.content, got.url, piece.timeframe)
+        except BarsError as error:
+            raise FetchError(str(error)) from None
+        _refuse_strangers(frame, piece.span, got.url)
+        answered_to_ms = _complete_to_ms(piece, got.written_ms)
+        frame = frame.filter(pl.col("timestamp").dt.epoch("ms") < answered_to_ms)
+        return Delivery(
+            piece=piece,
+            frame=frame if len(frame) else None,
+            answered_to_ms=answered_to_ms,
+            received_bytes=got.received_bytes,
+            entry={
+                "url": got.url,
+                "sha256": got.sha256,
+                "checksum_agreed": got.checksum_agreed,
+            },
+        )
+
+    def funding(self, symbol: str, span: Span, halt: Event) -> pl.DataFrame:
+        """Return the funding rates paid in a span: `timestamp` (Datetime ms UTC) and `rate`.
+
+        The archive has whole months that are over. Raises UsageError for spot and for symbols
+        that are not listed, otherwise as `fetch`.
+        """
+        if self._market == "spot":
+            raise UsageError(
+                "spot has no funding rates; name the market: perpetual for those of USD-M futures"
+            )
+        symbol = self.name_of(symbol)
+        months = self._funding_files(symbol, span)
+        with ThreadPoolExecutor(_CONNECTIONS) as threads:
+            try:
+                frames = list(threads.map(lambda file: self._funding_of(file, halt), months))
+            finally:
+                threads.shutdown(cancel_futures=True)
+        moment_ms = pl.col("timestamp").dt.epoch("ms")
+        rates = pl.concat([no_funding(), *frames]).unique().sort("timestamp")
+        return rates.filter((moment_ms >= span.start_ms) & (moment_ms < span.end_ms))
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._closed.set()
+        self._client.close()
+
+    def _files_of(self, symbol: str, timeframe: str) -> SeriesFiles:
+        timeframe_ms(timeframe)
+        key = symbol, timeframe
+        if key not in self._series:
+            self._series[key] = SeriesFiles(
+                self._listing,
+                root=self._root,
+                folder=f"klines/{symbol}/{timeframe}",
+                stem=f"{symbol}-{timeframe}",
+            )
+        return self._series[key]
+
+    def _funding_files(self, symbol: str, span: Span) -> list[ArchiveFile]:
+        series = SeriesFiles(
+            self._listing,
+            root=self._root,
+            folder=f"fundingRate/{symbol}",
+            stem=f"{symbol}-fundingRate",
+        )
+        return [
+            file
+            for file in series.monthly
+            if file.span.start_ms < span.end_ms and span.start_ms < file.span.end_ms
+        ]
+
+    def _funding_of(self, file: ArchiveFile, halt: Event) -> pl.DataFrame:
+        got = self._download(file.key, halt)
+        try:
+            return funding_frame(got.content, got.url)
+        except BarsError as error:
+            raise FetchError(str(error)) from None
+
+    def _download(self, key: str, halt: Event) -> Download:
+        return download(self._client, f"{self._files_url}/{key}", halt)
+
+
+def _refuse_strangers(frame: pl.DataFrame, span: Span, place: str) -> None:
+    stamps = frame["timestamp"].dt.epoch("ms")
+    strange = stamps.filter((stamps < span.start_ms) | (stamps >= span.end_ms))
+    if len(strange):
+        raise FetchError(
+            f"{place}: {len(strange)} bars lie outside its span, the first opens at "
+            f"{utc_text(strange[0])}, expected {utc_text(span.start_ms)} to "
+            f"{utc_text(span.end_ms)}; nothing of it is stored"
+        )
+
+
+def _complete_to_ms(piece: Piece, written_ms: int | None) -> int:
+    """Return up to where a file's bars are complete: its end, but for a week still under way.
+
+    The last week that opens in a month is over in the next month alone. Months written before
+    that lack it or hold what there was of it, until the archive issues them anew.
+    """
+    if timeframe_ms(piece.timeframe) != _WEEK_MS or written_ms is None:
+        return piece.span.end_ms
+    weeks = (piece.span.end_ms - 1 - _MONDAY_MS) // _WEEK_MS
+    last_open_ms = _MONDAY_MS + weeks * _WEEK_MS
+    return piece.span.end_ms if written_ms >= last_open_ms + _WEEK_MS else last_open_ms

@@ -1,0 +1,65 @@
+"""How a span of time is cut into stretches of about ten pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from walkforge.base import TIMEFRAMES_MS
+from walkforge.market import Span
+
+_DAY_MS = 86_400_000
+# 1970-01-01 was a Thursday; weeks start on Monday.
+_MONDAY_MS = 4 * _DAY_MS
+# Stretches that people know, the longest first: years and months, then weeks and days.
+_MONTHS = (120, 12, 3, 1)
+_DAYS = (7, 1)
+_PAGES = 12
+
+
+def opening_ms(timeframe: str, time_ms: int) -> int:
+    """Return when the bar opens in which a moment lies."""
+    phase_ms = _MONDAY_MS if timeframe == "1w" else 0
+    step_ms = TIMEFRAMES_MS[timeframe]
+    return (time_ms - phase_ms) // step_ms * step_ms + phase_ms
+
+
+def stretches(span: Span, timeframe: str, page_bars: int) -> Iterator[Span]:
+    """Cut a span at the starts of decades, years, quarters, months, weeks or days.
+
+    A stretch has up to 12 pages, and less than a day only where a day is more than that.
+    """
+    start_ms = span.start_ms
+    most_ms = _PAGES * page_bars * TIMEFRAMES_MS[timeframe]
+    while start_ms < span.end_ms:
+        end_ms = min(_next_cut_ms(start_ms, most_ms), span.end_ms)
+        yield Span(start_ms, end_ms)
+        start_ms = end_ms
+
+
+def _next_cut_ms(start_ms: int, most_ms: int) -> int:
+    for months in _MONTHS:
+        if months * 31 * _DAY_MS <= most_ms:
+            return _month_after_ms(start_ms, months)
+    for days in _DAYS:
+        if days * _DAY_MS <= most_ms:
+            length_ms = days * _DAY_MS
+            return (start_ms - _MONDAY_MS) // length_ms * length_ms + _MONDAY_MS + length_ms
+    return start_ms // most_ms * most_ms + most_ms
+
+
+def _month_after_ms(start_ms: int, months: int) -> int:
+    """Return the next start of a month whose number, counted from year 0, `months` divides."""
+    moment = datetime.fromtimestamp(start_ms / 1000, tz=UTC)
+    number = ((moment.year * 12 + moment.month - 1) // months + 1) * months
+    after = datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
+    return int(after.timestamp() * 1000)
+
+
+def stretch_name(symbol: str, timeframe: str, span: Span) -> str:
+    """Return a name such as `BTCUSDT-1m-2024-01-01T00:00..2024-01-08T00:00`."""
+    return f"{symbol}-{timeframe}-{_minute(span.start_ms)}..{_minute(span.end_ms)}"
+
+
+def _minute(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M")

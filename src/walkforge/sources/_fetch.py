@@ -1,0 +1,166 @@
+"""Fetching what a plan names, several pieces at once, into the store.
+
+Whatever came is stored every few seconds, so that a fetch that is interrupted, killed or left by
+its source loses little, and the next one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+from walkforge.base import FetchError, SourceUnreachableError, WalkforgeError
+from walkforge.market import BarStore, WriteReport
+
+from ._arrivals import Arrivals, refuse_odd_bars
+from ._plan import SeriesPlan
+from ._report import FailedPiece, FetchedSeries, FetchReport
+from ._source import Delivery, Piece, Source
+
+# Often enough that a kill loses little, seldom enough that a month is not written thirty times.
+_STORE_EVERY_S = 5.0
+# Pieces that wait for a free connection; more would only take memory.
+_WAITING_PIECES = 4
+
+
+class FetchWatcher(Protocol):
+    """Hears how a fetch goes on, in the thread that called `fetch`."""
+
+    def planned(self, plans: Sequence[SeriesPlan]) -> None:
+        """Hear what will be fetched."""
+
+    def fetched(self, plan: SeriesPlan, piece: Piece, received_bytes: int) -> None:
+        """Hear that a piece has come."""
+
+    def failed(self, plan: SeriesPlan, piece: Piece, error: Exception) -> None:
+        """Hear that a piece has not come, whatever was tried."""
+
+    def stored(self, plan: SeriesPlan, report: WriteReport) -> None:
+        """Hear that bars are part of the store."""
+
+
+def fetch(
+    source: Source,
+    store: BarStore,
+    plans: Sequence[SeriesPlan],
+    *,
+    watcher: FetchWatcher,
+) -> FetchReport:
+    """Fetch the pieces of all plans and add them to the store; return what came and what did not.
+
+    A piece that fails is told and left out; the others go on, unless the source cannot be
+    reached at all. Bars that differ from stored ones are passed over and counted, unless their
+    file was issued anew. Ctrl-C stores what has come, and then ends.
+
+    Raises BarsError where the store cannot be written.
+    """
+    return _Fetch(source, store, plans, watcher).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    arrivals: Arrivals
+    piece: Piece
+
+
+class _Fetch:
+    def __init__(
+        self, source: Source, store: BarStore, plans: Sequence[SeriesPlan], watcher: FetchWatcher
+    ) -> None:
+        self._source, self._watcher, self._plans = source, watcher, plans
+        self._arrivals = [Arrivals(source, store, plan) for plan in plans]
+        self._report = FetchReport({plan.name: FetchedSeries(plan.name) for plan in plans})
+        self._halt = Event()
+
+    def run(self) -> FetchReport:
+        self._watcher.planned(self._plans)
+        pool = ThreadPoolExecutor(self._source.connections, thread_name_prefix="fetch")
+        try:
+            self._fetch_all(pool)
+        except KeyboardInterrupt:
+            self._halt.set()
+            # Ends the downloads under way, which nobody waits for any more.
+            self._source.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            self._store(self._arrivals)
+        return self._report
+
+    def _fetch_all(self, pool: ThreadPoolExecutor) -> None:
+        """Keep all connections busy, and store what has come every few seconds."""
+        waiting = iter([_Job(a, piece) for a in self._arrivals for piece in a.plan.pieces])
+        running: dict[Future[Delivery], _Job] = {}
+        stored_at = time.monotonic()
+        while True:
+            self._start(pool, waiting, running)
+            if not running:
+                return
+            done, _ = wait(running, timeout=_STORE_EVERY_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                job = running.pop(future)
+                self._take(job, future)
+                if job.arrivals.complete:
+                    self._store([job.arrivals])
+            if time.monotonic() - stored_at > _STORE_EVERY_S:
+                self._store(self._arrivals)
+                stored_at = time.monotonic()
+
+    def _start(
+        self,
+        pool: ThreadPoolExecutor,
+        waiting: Iterator[_Job],
+        running: dict[Future[Delivery], _Job],
+    ) -> None:
+        """Submit a few pieces more than there are connections, as long as nothing halts."""
+        most = self._source.connections + _WAITING_PIECES
+        while len(running) < most and not self._halt.is_set():
+            job = next(waiting, None)
+            if job is None:
+                return
+            running[pool.submit(self._deliver, job.piece)] = job
+
+    def _deliver(self, piece: Piece) -> Delivery:
+        """Fetch one piece and look at its bars; runs in a thread of its own."""
+        if self._halt.is_set():
+            raise FetchError(f"{self._source.name}: {piece.name}: not fetched any more")
+        delivery = self._source.fetch(piece, self._halt)
+        refuse_odd_bars(self._source, delivery)
+        return delivery
+
+    def _take(self, job: _Job, future: Future[Delivery]) -> None:
+        plan = job.arrivals.plan
+        try:
+            delivery = future.result()
+        except WalkforgeError as error:
+            job.arrivals.take(None)
+            self._fail(plan, job.piece, error)
+            return
+        job.arrivals.take(delivery)
+        series = self._report.series[plan.name]
+        series.pieces += 1
+        series.received_bytes += delivery.received_bytes
+        self._watcher.fetched(plan, job.piece, delivery.received_bytes)
+
+    def _fail(self, plan: SeriesPlan, piece: Piece, error: Exception) -> None:
+        if self._report.stopped is not None:
+            return  # one line says why nothing more comes; the pieces are not at fault
+        if isinstance(error, SourceUnreachableError):
+            self._report.stopped = str(error)
+            self._halt.set()
+            return
+        self._report.failed.append(FailedPiece(plan.name, piece.name, str(error)))
+        self._watcher.failed(plan, piece, error)
+
+    def _store(self, arrivals: Sequence[Arrivals]) -> None:
+        for one in arrivals:
+            for report in one.store():
+                series = self._report.series[one.plan.name]
+                series.rows_new += report.rows_new
+                series.rows_differing += report.rows_differing
+                series.written = report
+                self._watcher.stored(one.plan, report)

@@ -1,0 +1,146 @@
+"""What a fetch would bring: of every series the spans that are missing, and the pieces for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from walkforge.base import timeframe_ms, utc_text
+from walkforge.market import BarStore, Span, spans_left
+
+from ._source import Piece, Source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesPlan:
+    """What is to be fetched of one series."""
+
+    symbol: str
+    timeframe: str
+    wanted: Span
+    missing: tuple[Span, ...]
+    pieces: tuple[Piece, ...]
+    first_ms: int | None = None
+    """Opening time of the source's first bar, where it had to be asked for."""
+
+    @property
+    def name(self) -> str:
+        """Return `SYMBOL/timeframe`."""
+        return f"{self.symbol}/{self.timeframe}"
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Return what comes over the wire; None where the source does not tell before."""
+        sizes = [piece.size_bytes for piece in self.pieces]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def summary(self) -> str:
+        """Return one line for a terminal."""
+        if not self.pieces:
+            return f"{self.name}: nothing to fetch up to {utc_text(self.wanted.end_ms)}"
+        start_ms = min(piece.span.start_ms for piece in self.pieces)
+        end_ms = max(piece.span.end_ms for piece in self.pieces)
+        anew = sum(piece.replaces for piece in self.pieces)
+        words = [f"{len(self.pieces)} {'piece' if len(self.pieces) == 1 else 'pieces'}"]
+        words += [f"{self.size_bytes / 1e6:.1f} MB"] if self.size_bytes else []
+        words += [f"{anew} issued anew"] if anew else []
+        span = f"{utc_text(start_ms)} to {utc_text(end_ms)}"
+        return f"{self.name}: {span}, {', '.join(words)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as plain data."""
+        return {
+            "symbol": self.symbol,
+            "timeframe": self.timeframe,
+            "from": utc_text(self.wanted.start_ms),
+            "to": utc_text(self.wanted.end_ms),
+            "missing": [[utc_text(start), utc_text(end)] for start, end in self.missing],
+            "pieces": [piece.name for piece in self.pieces],
+            "size_bytes": self.size_bytes,
+        }
+
+
+def make_plan(
+    source: Source,
+    store: BarStore,
+    series: Sequence[tuple[str, str]],
+    wanted: Callable[[str, str], Span],
+    *,
+    told: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> list[SeriesPlan]:
+    """Return what is missing of each (symbol, timeframe), in their order.
+
+    `wanted` gives the span of a series; `told` hears of progress. Raises UsageError for symbols
+    and timeframes that the source does not have, FetchError where it cannot be asked.
+    """
+    plans = []
+    for number, (symbol, timeframe) in enumerate(series):
+        told(number, len(series), f"{symbol}/{timeframe}")
+        plans.append(_plan_one(source, store, symbol, timeframe, wanted(symbol, timeframe)))
+    return plans
+
+
+def plan_repairs(
+    source: Source,
+    store: BarStore,
+    series: Sequence[tuple[str, str]],
+    *,
+    told: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> list[SeriesPlan]:
+    """Return what to fetch so that the holes of stored (symbol, timeframe) close.
+
+    Whatever was answered for before is asked for again: a source may know now what it did not
+    know then. Raises as `make_plan`.
+    """
+    plans = []
+    for number, (symbol, timeframe) in enumerate(series):
+        told(number, len(series), f"{symbol}/{timeframe}")
+        holes = store.holes(source.venue, symbol, timeframe)
+        if not holes:
+            continue
+        wanted = Span(holes[0].start_ms, holes[-1].end_ms)
+        pieces = source.pieces(symbol, timeframe, wanted=wanted, missing=holes, files={})
+        plans.append(
+            SeriesPlan(
+                symbol=symbol,
+                timeframe=timeframe,
+                wanted=wanted,
+                missing=holes,
+                pieces=tuple(pieces),
+            )
+        )
+    return plans
+
+
+def _plan_one(
+    source: Source, store: BarStore, symbol: str, timeframe: str, wanted: Span
+) -> SeriesPlan:
+    wanted = _whole_bars(wanted, timeframe)
+    had = store.covered(source.venue, symbol, timeframe, wanted)
+    missing = spans_left([wanted], had)
+    first_ms = None
+    if missing and (not had or missing[0].start_ms < had[0].start_ms):
+        first_ms = source.first_ms(symbol, timeframe)
+    manifest = store.manifest(source.venue, symbol, timeframe)
+    pieces = source.pieces(
+        symbol,
+        timeframe,
+        wanted=wanted,
+        missing=missing,
+        files={} if manifest is None else manifest.files_of(source.name),
+    )
+    return SeriesPlan(
+        symbol=symbol,
+        timeframe=timeframe,
+        wanted=wanted,
+        missing=missing,
+        pieces=tuple(pieces),
+        first_ms=first_ms,
+    )
+
+
+def _whole_bars(span: Span, timeframe: str) -> Span:
+    """Return the span without a last bar that cannot be over yet."""
+    step_ms = timeframe_ms(timeframe)
+    return Span(span.start_ms, max(span.start_ms, span.end_ms // step_ms * step_ms))

@@ -1,0 +1,269 @@
+"""`data fetch` and `data repair --from` as a user calls them, against a local archive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from command import call
+from drawn import random_bars
+from servers.archive import ArchiveServer
+from servers.local import Fault, closed_port
+from walkforge.market import BarStore, bars_to_frame, read_funding, simulate
+
+SINCE = ("--since", "2024-01-01", "--until", "2024-04-10")
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+OFTEN_STORED = """
+from walkforge.cli import main
+from walkforge.sources import _fetch
+_fetch._STORE_EVERY_S = 0.1
+main()
+"""
+FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
+
+
+@pytest.fixture(scope="module")
+def hours(shared_data) -> dict[str, pl.DataFrame]:
+    """Return the real hours of three coins in the first hundred days of 2024."""
+    begin, end = pl.datetime(2024, 1, 1, time_zone="UTC"), pl.datetime(2024, 4, 10, time_zone="UTC")
+    return {
+        symbol: pl.read_parquet(shared_data / "bars/binance" / symbol / "1h.parquet").filter(
+            pl.col("timestamp").is_between(begin, end, closed="left")
+        )
+        for symbol in SYMBOLS
+    }
+
+
+@pytest.fixture
+def archive(hours, monkeypatch):
+    monkeypatch.setattr("walkforge.sources._http.FIRST_WAIT_S", 0.0)
+    with ArchiveServer(page_size=20) as server:
+        for symbol, frame in hours.items():
+            server.add_bars(symbol, "1h", frame)
+        words = " ".join(f"{key}={url}" for key, url in server.urls.items())
+        monkeypatch.setenv("WALKFORGE_URLS", words)
+        yield server
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "bars"
+
+
+def fetch(place, *words):
+    return call("data", "fetch", *words, "--store", str(place))
+
+
+def assert_equal_bits(place, frame, symbol, venue="binance", timeframe="1h"):
+    back = BarStore(place).read(venue, symbol, timeframe)
+    np.testing.assert_array_equal(back.timestamp, frame["timestamp"].dt.epoch("ms").to_numpy())
+    for name in FIELDS[1:]:
+        np.testing.assert_array_equal(getattr(back, name), frame[name].to_numpy(), err_msg=name)
+    return back
+
+
+def zips(archive):
+    return [path for path in archive.server.paths if path.endswith(".zip")]
+
+
+def test_three_coins_come_to_the_bit_and_a_second_time_nothing_is_downloaded(archive, place, hours):
+    words = ("binance-archive", *SYMBOLS, "--timeframe", "1h", *SINCE)
+    status, out, _ = fetch(place, *words)
+    assert status == 0, out
+    for symbol, frame in hours.items():
+        back = assert_equal_bits(place, frame, symbol)
+        assert (back.provenance, back.calendar) == ("exchange", "24/7")
+        assert f"binance/{symbol}/1h: {len(frame)} new bars" in out
+    archive.server.forget()
+    status, out, err = fetch(place, *words)
+    assert status == 0
+    assert zips(archive) == []
+    assert "everything that the source has is stored already" in err
+
+
+def test_a_dry_run_tells_and_changes_nothing(archive, place):
+    words = ("binance-archive", "BTCUSDT", "BTC/USDT", "--timeframe", "1h", *SINCE, "--dry-run")
+    status, out, _ = fetch(place, *words)
+    assert status == 0
+    assert "BTCUSDT/1h: 2024-01-01 00:00 to 2024-04-10 00:00, 12 pieces" in out
+    assert out.endswith("nothing was changed\n")
+    assert not place.exists()
+    assert zips(archive) == []
+    _, out, _ = fetch(place, *words, "--json")
+    plan = json.loads(out)
+    assert [one["symbol"] for one in plan] == ["BTCUSDT"]
+    assert plan[0]["pieces"][0] == "BTCUSDT-1h-2024-01.zip"
+    assert plan[0]["size_bytes"] > 10_000
+
+
+def test_update_brings_what_is_new_and_nothing_else(archive, place, hours):
+    early = ("--since", "2024-01-01", "--until", "2024-03-01")
+    fetch(place, "binance-archive", "BTCUSDT", "ETHUSDT", "--timeframe", "1h", *early)
+    archive.server.forget()
+    status, _, _ = fetch(place, "binance-archive", "--update")
+    assert status == 0
+    assert_equal_bits(place, hours["BTCUSDT"], "BTCUSDT")
+    assert_equal_bits(place, hours["ETHUSDT"], "ETHUSDT")
+    assert not [name for name in zips(archive) if "2024-01" in name or "2024-02" in name]
+    assert [one.symbol for one in BarStore(place).list()] == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_a_universe_fetches_the_assets_of_the_sources_venue(archive, place, tmp_path):
+    universe = tmp_path / "mine.yaml"
+    entry = "{{venue: {}, category: c, currency: USDT, calendar: 24/7, symbols: {}}}"
+    universe.write_text(
+        "assets:\n"
+        f"  - {entry.format('binance', '{SOLUSDT: {listed: 2024-03-01, delisted: 2024-04-01}}')}\n"
+        f"  - {entry.format('yahoo', '[AAPL]')}\n"
+    )
+    words = ("binance-archive", "--universe", str(universe), "--timeframe", "1h", *SINCE)
+    status, _, err = fetch(place, *words)
+    assert status == 0, err
+    assert "1 assets of other venues are left out" in err
+    stored = BarStore(place).list()
+    assert [(one.symbol, one.rows) for one in stored] == [("SOLUSDT", 31 * 24)]
+
+
+def test_perpetuals_bring_their_funding_rates(archive, place, hours):
+    frame = hours["BTCUSDT"]
+    archive.add_bars("BTCUSDT", "1h", frame, market="perpetual")
+    rates = frame.filter(pl.col("timestamp").dt.hour() % 8 == 0).select(
+        "timestamp", rate=pl.lit(0.0001) + pl.int_range(pl.len()) * 1e-7
+    )
+    archive.add_funding("BTCUSDT", rates)
+    words = ("binance-archive", "BTCUSDT", "--market", "perpetual", "--timeframe", "1h", *SINCE)
+    status, out, err = fetch(place, *words)
+    assert status == 0, err
+    assert_equal_bits(place, frame, "BTCUSDT", venue="binance_um")
+    funding = read_funding(place / "binance_um" / "BTCUSDT")
+    np.testing.assert_array_equal(funding.rate, rates["rate"].to_numpy())
+    assert f"BTCUSDT funding: {len(rates)} new rates" in out
+    _, out, _ = fetch(place, *words)
+    assert "BTCUSDT funding: 0 new rates" in out
+
+
+def test_what_failed_is_named_exits_1_and_comes_the_next_time(archive, place, hours):
+    archive.server.fail(Fault("html", path=r"BTCUSDT-1h-2024-02\.zip$", times=9))
+    words = ("binance-archive", "BTCUSDT", "--timeframe", "1h", *SINCE)
+    status, _, err = fetch(place, *words)
+    assert status == 1
+    assert "walkforge: error: BTCUSDT/1h: " in err
+    assert "2024-02.zip" in err
+    assert "what has come is stored; the same command fetches the rest" in err
+    assert len(BarStore(place).read("binance", "BTCUSDT", "1h")) == len(hours["BTCUSDT"]) - 29 * 24
+    archive.server.forget()
+    status, _, _ = fetch(place, *words)
+    assert status == 0
+    assert [name.rsplit("/")[-1] for name in zips(archive)] == ["BTCUSDT-1h-2024-02.zip"]
+    assert_equal_bits(place, hours["BTCUSDT"], "BTCUSDT")
+
+
+def test_a_source_out_of_reach_is_one_line_without_secrets(place, monkeypatch):
+    monkeypatch.setattr("walkforge.sources._http.FIRST_WAIT_S", 0.0)
+    address = f"http://user:secret@127.0.0.1:{closed_port()}"
+    urls = ("--url", f"files={address}", "--url", f"listing={address}/bucket")
+    status, out, err = fetch(place, "binance-archive", "BTCUSDT", *urls)
+    assert status == 1
+    error = [line for line in err.splitlines() if "error" in line]
+    assert len(error) == 1
+    assert "127.0.0.1" in error[0]
+    assert "secret" not in err + out
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["binance-archive", "BTCUSD"], "did you mean 'BTCUSDT'?"),
+        (["binance-archive", "BTCUSDT", "--timeframe", "7m"], "unknown timeframe '7m'"),
+        (["binance-archive", "BTCUSDT", "--since", "yesterday"], "'yesterday' is not a time"),
+        (["binance-archive", "BTCUSDT", "--since", "1d", "--until", "2d"], "does not lie before"),
+        (["binance-archive"], "name the symbols"),
+        (["binance-archive", "--update"], "no stored series of binance"),
+        (["binance-archive", "A", "--universe", "case_c"], "not both"),
+        (["binance-archive", "BTCUSDT", "--url", "files"], "expected KEY=URL"),
+        (["binance-archiv", "BTCUSDT"], "did you mean 'binance-archive'?"),
+        (["ccxt", "BTC-USD"], "--exchange"),
+        (["files"], "--folder"),
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_2(words, error, archive, place):
+    status, _, err = fetch(place, *words)
+    assert status == 2
+    assert error in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_a_hole_is_fetched_from_a_source_that_has_it(archive, place, hours):
+    store, frame = BarStore(place), hours["BTCUSDT"]
+    with_hole = bars_of(frame).take(slice(0, 500)), bars_of(frame).take(slice(530, len(frame)))
+    for piece in with_hole:
+        store.write(piece)
+    status, out, err = call(
+        "data", "repair", str(place / "binance" / "BTCUSDT"), "--from", "binance-archive"
+    )
+    assert status == 0, err
+    assert "30 new bars" in out
+    assert_equal_bits(place, frame, "BTCUSDT")
+    assert store.holes("binance", "BTCUSDT", "1h") == ()
+
+
+def test_simulated_and_sample_bars_are_fetched_like_any_other(place):
+    words = ("simulated", "AAA", "BBB", "--kind", "gbm", "--seed", "3", *SINCE)
+    status, _, err = fetch(place, *words)
+    assert status == 0, err
+    back = BarStore(place).read("simulated", "AAA", "1h")
+    whole = simulate(
+        "gbm", n_bars=5 * 365 * 24, seed=3, symbol="AAA", timeframe="1h", start="2020-01-01"
+    )
+    first_ms, last_ms = int(back.timestamp[0]), int(back.timestamp[-1])
+    assert len(back) == 100 * 24
+    assert back.digest() == whole.between(first_ms, last_ms + 1).digest()
+    assert back.provenance == "simulated"
+    status, _, err = fetch(place, "sample", "--timeframe", "1d", "--since", "2000-01-01")
+    assert status == 0, err
+    assert {one.provenance for one in BarStore(place).list()} == {"sample", "simulated"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_fetch_cut_off_in_the_middle_goes_on_with_the_same_command(number, place, tmp_path):
+    bars = random_bars(90 * 24 * 60, symbol="AAAUSDT")
+    with ArchiveServer() as archive:
+        archive.add_bars("AAAUSDT", "1m", bars_to_frame(bars))
+        archive.server.fail(Fault("hang", path=r"2024-03.*\.zip$", times=50))
+        words = [
+            *(sys.executable, "-c", OFTEN_STORED, "data", "fetch", "binance-archive", "AAAUSDT"),
+            *("--timeframe", "1m", "--since", "2024-01-01", "--until", "2024-03-31"),
+            *("--store", str(place)),
+        ]
+        urls = " ".join(f"{key}={url}" for key, url in archive.urls.items())
+        environment = {**os.environ, "WALKFORGE_URLS": urls}
+        child = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+        patience = time.monotonic() + 60
+        while not BarStore(place).list() and time.monotonic() < patience:
+            time.sleep(0.05)
+        child.send_signal(number)
+        _, err = child.communicate(timeout=60)
+        if number == signal.SIGINT:
+            assert child.returncode == 130
+            assert "what has come is stored; the same command goes on from there" in err
+        stored = BarStore(place).read("binance", "AAAUSDT", "1m")
+        assert 0 < len(stored) < len(bars)
+        archive.server.forget()
+        done = subprocess.run(words, env=environment, check=False, timeout=120)
+        assert done.returncode == 0
+        assert not [name for name in zips(archive) if "2024-01.zip" in name]
+        assert BarStore(place).read("binance", "AAAUSDT", "1m").digest() == bars.digest()
+
+
+def bars_of(frame):
+    from walkforge.market import bars_from_frame
+
+    return bars_from_frame(
+        frame, venue="binance", symbol="BTCUSDT", timeframe="1h", provenance="exchange"
+    )

@@ -1,0 +1,263 @@
+"""What is missing is fetched, all of it and once; whatever goes wrong, nothing stored is lost."""
+
+import dataclasses
+import multiprocessing
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drawn import START_MS, random_bars
+from served import Quiet, ServedBars
+from sources import killed_fetch
+from walkforge.base import BarsError, FetchError, SourceUnreachableError
+from walkforge.market import BarStore, Span, bars_to_frame
+from walkforge.sources import fetch, make_plan
+
+MINUTE_MS = 60_000
+FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
+EVERYTHING = Span(START_MS - 5000 * MINUTE_MS, START_MS + 50_000 * MINUTE_MS)
+
+
+@pytest.fixture
+def bars():
+    return random_bars(600, symbol="AAAUSDT", holes_at=(200,))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return BarStore(tmp_path / "store")
+
+
+def bring(source, store, span=EVERYTHING, watcher=None):
+    series = [(symbol, "1m") for symbol in source.bars]
+    plans = make_plan(source, store, series, lambda *_: span)
+    return fetch(source, store, plans, watcher=watcher or Quiet())
+
+
+def assert_stored(store, bars):
+    back = store.read("drawn", bars.symbol, "1m")
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(back, name), getattr(bars, name), err_msg=name)
+    return back
+
+
+def test_what_is_served_is_stored_to_the_bit_and_told_with_its_source(bars, store):
+    report = bring(ServedBars(bars), store)
+    back = assert_stored(store, bars)
+    assert (report.ok, back.provenance, back.calendar) == (True, "exchange", "24/7")
+    assert report.series["AAAUSDT/1m"].rows_new == 600
+    manifest = store.manifest("drawn", "AAAUSDT", "1m")
+    assert manifest.sources[0]["source"] == "served"
+    assert manifest.sources[0]["rows"] == 600
+    assert {part.sources for part in manifest.parts} == {("served",)}
+
+
+def test_fetching_again_asks_for_nothing_holes_and_the_time_before_the_first_bar_included(
+    bars, store
+):
+    source = ServedBars(bars)
+    bring(source, store)
+    before = len(source.asked)
+    watcher = Quiet()
+    report = bring(source, store, watcher=watcher)
+    assert len(source.asked) == before
+    assert report.ok
+    assert watcher.said == [("planned", "AAAUSDT/1m")]
+
+
+def test_only_what_is_missing_is_asked_for(bars, store):
+    store.write(dataclasses.replace(bars.take(slice(100, 200)), provenance="exchange"))
+    source = ServedBars(bars, piece_bars=50)
+    bring(source, store)
+    assert_stored(store, bars)
+    assert not {"AAAUSDT-2", "AAAUSDT-3"} & set(source.asked)
+
+
+def test_a_piece_that_fails_is_told_and_the_next_fetch_brings_it(bars, store):
+    source = ServedBars(bars)
+    source.broken["AAAUSDT-3"] = FetchError("served: checksum differs")
+    watcher = Quiet()
+    report = bring(source, store, watcher=watcher)
+    assert not report.ok
+    assert [(one.piece, one.reason) for one in report.failed] == [
+        ("AAAUSDT-3", "served: checksum differs")
+    ]
+    assert ("failed", "AAAUSDT-3") in watcher.said
+    assert len(store.read("drawn", "AAAUSDT", "1m")) == 550  # the hole lies in this piece
+    source.broken.clear()
+    source.asked.clear()
+    assert bring(source, store).ok
+    assert source.asked == ["AAAUSDT-3"]
+    assert_stored(store, bars)
+
+
+def test_a_source_out_of_reach_ends_the_fetch_and_keeps_what_came(bars, store):
+    source = ServedBars(bars, piece_bars=10)
+    source.connections = 1
+    source.broken["AAAUSDT-7"] = SourceUnreachableError("served: connection refused")
+    report = bring(source, store)
+    assert report.stopped == "served: connection refused"
+    assert not report.failed
+    assert len(source.asked) < 12
+    assert 70 <= len(store.read("drawn", "AAAUSDT", "1m")) <= 100  # one may have been under way
+    source.broken.clear()
+    assert bring(source, store).ok
+    assert_stored(store, bars)
+
+
+def test_ctrl_c_stores_what_came_and_closes_the_source(bars, store):
+    source = ServedBars(bars, piece_bars=10)
+
+    class Impatient(Quiet):
+        def fetched(self, plan, piece, received_bytes):
+            super().fetched(plan, piece, received_bytes)
+            if len(self.said) == 10:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bring(source, store, watcher=Impatient())
+    assert source.closed
+    stored = store.read("drawn", "AAAUSDT", "1m")
+    assert 0 < len(stored) < len(bars)
+    again = ServedBars(bars, piece_bars=10)
+    assert bring(again, store).ok
+    assert len(again.asked) < 61
+    assert_stored(store, bars)
+
+
+def test_a_piece_issued_anew_takes_the_place_of_what_it_brought_before(bars, store):
+    source = ServedBars(bars)
+    source.versions["AAAUSDT-1"] = "one"
+    bring(source, store)
+    close = bars.close.copy()
+    close[70] = bars.high[70]
+    source.bars["AAAUSDT"] = mended = dataclasses.replace(bars, close=close)
+    assert bring(source, store).series["AAAUSDT/1m"].pieces == 0
+    source.versions["AAAUSDT-1"] = "two"
+    report = bring(source, store)
+    assert report.series["AAAUSDT/1m"].rows_differing == int(close[70] != bars.close[70]) == 1
+    back = assert_stored(store, mended)
+    assert back.history == ("1 bar replaced: AAAUSDT-1 came again",)
+    assert bring(source, store).series["AAAUSDT/1m"].pieces == 0
+
+
+def test_bars_that_differ_from_stored_ones_are_passed_over_and_counted(bars, store):
+    other = dataclasses.replace(bars, volume=bars.volume + 1, provenance="exchange")
+    store.write(other.take(slice(30, 40)))
+    report = bring(ServedBars(bars), store)
+    assert report.series["AAAUSDT/1m"].rows_differing == 10
+    back = store.read("drawn", "AAAUSDT", "1m")
+    np.testing.assert_array_equal(back.volume[30:40], other.volume[30:40])
+    np.testing.assert_array_equal(back.volume[40:], bars.volume[40:])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda frame: frame.with_columns(high=pl.col("low") * 0.9), "high"),
+        (lambda frame: frame.with_columns(close=pl.lit(float("nan"))), "finite"),
+        (lambda frame: frame.reverse(), "opens before"),
+        (lambda frame: frame.with_columns(pl.col("timestamp").dt.offset_by("1h")), "expected"),
+    ],
+    ids=["broken OHLC", "no number", "unsorted", "another hour"],
+)
+def test_bars_that_break_a_rule_are_refused_and_the_others_stored(spoil, words, bars, store):
+    source = ServedBars(bars)
+    source.broken["AAAUSDT-5"] = spoil
+    report = bring(source, store)
+    assert words in report.failed[0].reason
+    assert len(store.read("drawn", "AAAUSDT", "1m")) == 540
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(bars, store, monkeypatch):
+    from pyarrow import parquet
+
+    bring(ServedBars(bars.take(slice(0, 100))), store)
+    before = store.read("drawn", "AAAUSDT", "1m").digest()
+
+    def full_disk(table, where, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet, "write_table", full_disk)
+        with pytest.raises(BarsError, match="cannot be written: No space left on device"):
+            bring(ServedBars(bars), store)
+    assert store.read("drawn", "AAAUSDT", "1m").digest() == before
+    assert bring(ServedBars(bars), store).ok
+    assert_stored(store, bars)
+
+
+def test_two_fetches_at_once_leave_every_bar_once(bars, store):
+    with ThreadPoolExecutor(2) as pool:
+        both = [
+            pool.submit(bring, ServedBars(bars, piece_bars=7, pause_s=0.0005), store)
+            for _ in range(2)
+        ]
+    assert all(one.result().ok for one in both)
+    assert_stored(store, bars)
+    manifest = store.manifest("drawn", "AAAUSDT", "1m")
+    there = {path.name for path in store.path("drawn", "AAAUSDT", "1m").iterdir()}
+    assert there == {"manifest.json", *(part.file for part in manifest.parts)}
+
+
+def test_a_reader_beside_a_writer_sees_whole_states_alone(bars, store):
+    """States are the beginnings of the series: pieces come one by one, in time order."""
+    source = ServedBars(bars, piece_bars=10)
+    source.connections = 1
+    bring(ServedBars(bars.take(slice(0, 10))), store)
+    expected = {bars.take(slice(0, n)).digest(): n for n in range(10, 601)}
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(_one_by_one, source, store)
+        seen = []
+        while not writing.done():
+            digest = store.read("drawn", "AAAUSDT", "1m").digest()
+            seen.append(expected[digest])
+        writing.result()
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 3
+
+
+def _one_by_one(source, store):
+    for minutes in range(20, 620, 20):
+        bring(source, store, Span(START_MS, START_MS + minutes * MINUTE_MS))
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_a_fetch_killed_at_any_moment_leaves_a_whole_store(data, tmp_path_factory, forked):
+    """Fifty kills at moments spread over a fetch; after the last one a fetch completes the work."""
+    root = tmp_path_factory.getbasetemp() / "killed"
+    whole = killed_fetch.served().bars
+    after_s = data.draw(st.floats(0.0, 0.4))
+    child = forked.Process(target=killed_fetch.run, args=(root,))
+    child.start()
+    time.sleep(after_s)
+    child.kill()
+    child.join()
+    store = BarStore(root)
+    for one in store.list():
+        stored = store.read(one.venue, one.symbol, one.timeframe)
+        rows = np.searchsorted(whole[one.symbol].timestamp, stored.timestamp)
+        assert bars_to_frame(stored).equals(bars_to_frame(whole[one.symbol])[rows])
+        assert one.rows == len(stored)
+    if data.draw(st.booleans()):
+        return
+    killed_fetch.run(root)
+    for bars in whole.values():
+        assert_stored(store, bars)
+    import shutil
+
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="module")
+def forked():
+    """Processes that begin with everything imported, so that a kill meets the work itself."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sources.killed_fetch"])
+    return context

@@ -1,0 +1,134 @@
+"""A simulated market is fetched like any other, and goes on as it began."""
+
+from threading import Event
+
+import numpy as np
+import polars as pl
+import pytest
+
+from served import Quiet
+from walkforge.base import UsageError, parse_utc_ms
+from walkforge.market import SIMULATED_MARKETS, BarStore, Span, resample, simulate
+from walkforge.sources import fetch, make_plan, make_source
+from walkforge.sources._simulated import simulated
+
+HOUR_MS = 3_600_000
+START_MS = parse_utc_ms("2023-01-01")
+FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
+
+
+def hours(first: int, last: int) -> Span:
+    return Span(START_MS + first * HOUR_MS, START_MS + last * HOUR_MS)
+
+
+def bring(source, store, span, symbol="ANYTHING"):
+    plans = make_plan(source, store, [(symbol, "1h")], lambda *_: span)
+    report = fetch(source, store, plans, watcher=Quiet())
+    assert report.ok
+    return plans[0], store.read("simulated", symbol, "1h")
+
+
+@pytest.mark.parametrize("kind", SIMULATED_MARKETS)
+def test_fetched_bars_are_the_market_itself_and_never_lose_their_provenance(kind, tmp_path):
+    source = simulated(kind=kind, seed=3, since_ms=START_MS)
+    _, bars = bring(source, BarStore(tmp_path), hours(0, 300))
+    made = simulate(kind, n_bars=300, seed=3, symbol="ANYTHING", start="2023-01-01")
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(bars, name), getattr(made, name))
+    assert (bars.provenance, bars.calendar) == ("simulated", "24/7")
+    assert resample(bars, "4h").provenance == "simulated"
+
+
+def test_a_later_fetch_continues_the_same_market(tmp_path):
+    store = BarStore(tmp_path)
+    bring(simulated(since_ms=START_MS), store, hours(0, 100))
+    plan, bars = bring(simulated(since_ms=START_MS), store, hours(0, 250))
+    assert [piece.span for piece in plan.pieces] == [hours(100, 250)]
+    made = simulate("garch", n_bars=250, symbol="ANYTHING", start="2023-01-01")
+    np.testing.assert_array_equal(bars.close, made.close)
+    again, _ = bring(simulated(since_ms=START_MS), store, hours(0, 250))
+    assert again.pieces == ()
+
+
+def test_a_range_in_the_middle_is_that_part_of_the_market(tmp_path):
+    _, bars = bring(simulated(since_ms=START_MS), BarStore(tmp_path), hours(40, 60))
+    made = simulate("garch", n_bars=60, symbol="ANYTHING", start="2023-01-01")
+    np.testing.assert_array_equal(bars.close, made.close[40:])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": "gbm", "since_ms": START_MS},
+        {"seed": 1, "since_ms": START_MS},
+        {"since_ms": START_MS - HOUR_MS},
+        {"kind": "planted", "edge": 0.1, "since_ms": START_MS},
+    ],
+)
+def test_a_market_does_not_go_on_under_another_law(other, tmp_path):
+    store = BarStore(tmp_path)
+    _, before = bring(simulated(since_ms=START_MS), store, hours(0, 50))
+    with pytest.raises(
+        UsageError,
+        match=r"simulated/ANYTHING/1h: the stored bars are 'garch seed 0 from 2023-01-01 00:00', ",
+    ):
+        bring(simulated(**other), store, hours(0, 80))
+    assert store.read("simulated", "ANYTHING", "1h").digest() == before.digest()
+
+
+def test_the_edge_belongs_to_the_law_of_markets_that_have_one():
+    span = hours(0, 5)
+
+    def law(**given):
+        source = simulated(since_ms=START_MS, **given)
+        return source.pieces("A", "1h", wanted=span, missing=[span], files={})[0].version
+
+    assert law(kind="markov") == "markov seed 0 edge 0.5 from 2023-01-01 00:00"
+    assert law(kind="planted", edge=0.25) != law(kind="planted", edge=0.3)
+    assert law(kind="gbm", edge=0.25) == law(kind="gbm")
+
+
+def test_bars_begin_at_the_start_and_end_where_they_are_over():
+    source = simulated(since_ms=START_MS + 10 * HOUR_MS)
+    assert source.first_ms("A", "1h") == START_MS + 10 * HOUR_MS
+    assert source.first_ms("A", "1d") == START_MS
+    assert source.first_ms("A", "1w") == parse_utc_ms("2022-12-26")
+    span = Span(START_MS, START_MS + 12 * HOUR_MS + 1)
+    (piece,) = source.pieces("A", "1h", wanted=span, missing=[span], files={})
+    delivery = source.fetch(piece, Event())
+    assert len(delivery.frame) == 2
+    assert delivery.answered_to_ms == START_MS + 12 * HOUR_MS
+    assert delivery.frame.schema["timestamp"] == pl.Datetime("ms", "UTC")
+
+
+def test_before_the_start_there_are_no_bars():
+    source = simulated(since_ms=START_MS)
+    span = hours(-20, -10)
+    (piece,) = source.pieces("A", "1h", wanted=span, missing=[span], files={})
+    delivery = source.fetch(piece, Event())
+    assert (delivery.frame, delivery.answered_to_ms) == (None, span.end_ms)
+
+
+def test_any_name_is_a_symbol_and_each_has_its_own_noise(tmp_path):
+    source, store = simulated(since_ms=START_MS), BarStore(tmp_path)
+    assert (source.listings(), source.name_of("BTC/USDT")) == ([], "BTC-USDT")
+    _, one = bring(source, store, hours(0, 50), symbol="ONE")
+    _, other = bring(source, store, hours(0, 50), symbol="OTHER")
+    assert one.digest() != other.digest()
+
+
+def test_nonsense_is_refused_when_the_source_is_made():
+    with pytest.raises(UsageError, match=r"unknown simulated market 'gach' \(did you mean 'garch'"):
+        simulated(kind="gach")
+    with pytest.raises(UsageError, match=r"edge 3\.0 is impossible"):
+        simulated(kind="planted", edge=3.0)
+    with pytest.raises(UsageError, match=r"edge 1\.9 is more than the 8 states"):
+        simulated(kind="markov", edge=1.9)
+    with pytest.raises(UsageError, match="unknown timeframe '1x'"):
+        simulated().first_ms("A", "1x")
+
+
+def test_it_is_found_by_its_name():
+    source = make_source("simulated", law={"kind": "regimes", "seed": 4})
+    assert (source.name, source.venue, source.provenance) == ("simulated",) * 3
+    assert source.first_ms("A", "1h") == parse_utc_ms("2020-01-01")
