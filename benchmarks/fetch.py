@@ -1,32 +1,35 @@
-"""Fetching from a local archive: how busy eight connections are, and how fast bars are stored.
+"""Fetching from a local archive: how busy its eight connections are, and how fast bars are stored.
 
     python benchmarks/fetch.py [--quick]
 
-The archive is a process of its own that answers every request after 50 ms, as one across the
-world would. `walkforge.sources.fetch` downloads, checks, reads and stores minute bars; beside it
-eight threads of plain httpx download the same files and throw them away, and one connection does.
-Rounds in turns; medians. The connections are saturated where the mean number of requests at the
-server is close to eight.
+The archive is a process of its own that answers every request after 50 ms, as one across the world
+would. Beside `walkforge.sources.fetch`, which downloads, checks, reads and stores, eight threads of
+plain httpx download the same files and throw them away: the most that eight connections can do.
+Rounds in turns; medians. The connections are saturated where as many requests are at the server,
+on average, as with plain httpx. Days of hours are small files, where the wire decides; months of
+minutes are large ones, where two cores are busy reading them.
 """
 
 import argparse
 import multiprocessing
 import shutil
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Lock
 
 import httpx
-import polars as pl
 from _side_by_side import hardware, in_turns, in_words, table
 
-from walkforge.base import parse_utc_ms
-from walkforge.market import BarStore, Span, bars_to_frame, simulate
-from walkforge.sources import SeriesPlan, fetch, make_plan, make_source
+from walkforge.base import parse_utc_ms, timeframe_ms
+from walkforge.market import BarStore, Span, bars_to_frame, resample, simulate
+from walkforge.sources import SeriesPlan, Source, fetch, make_plan, make_source
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the local archive lives there
 
@@ -37,8 +40,8 @@ CONNECTIONS = 8
 def main() -> None:
     """Start the archive, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two symbols, one round")
-    n_symbols, rounds = (2, 1) if parser.parse_args().quick else (4, 5)
+    parser.add_argument("--quick", action="store_true", help="one symbol, one round")
+    n_symbols, rounds = (1, 1) if parser.parse_args().quick else (3, 5)
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, n_symbols))
     process.start()
@@ -50,92 +53,98 @@ def main() -> None:
 
 
 def measure(archive: Connection, rounds: int) -> None:
-    """Fetch everything in each way, and print how long it took and how busy the server was."""
+    """Fetch everything in both ways, and print how long it took and how busy the server was."""
     urls = archive.recv()
-    folder = Path(tempfile.mkdtemp(prefix="walkforge-bench-"))
-    busy: dict[str, list[float]] = {}
-
-    def watched(name: str, work: object) -> object:
-        def run() -> None:
-            archive.send("begin")
-            archive.recv()
-            work()  # type: ignore[operator]
-            archive.send("tell")
-            busy.setdefault(name, []).append(archive.recv())
-
-        return run
-
-    plans, addresses = plan(urls, folder / "plan")
-    seconds = in_turns(
-        {
-            "ours": watched("ours", lambda: bring(urls, folder)),
-            "httpx": watched("httpx", lambda: download(addresses, CONNECTIONS)),
-            "one": watched("one", lambda: download(addresses, 1)),
-        },
-        rounds,
-    )
-    shutil.rmtree(folder)
-    n_bars = sum((p.wanted.end_ms - p.wanted.start_ms) // 60_000 for p in plans)
-    print(f"{len(addresses) // 2} zips of minutes, {n_bars / 1e6:.2f} million bars\n{hardware()}")
-    mean = {name: sum(found) / len(found) for name, found in busy.items()}
-    words = {name: f"{in_words(seconds[name])}, {mean[name]:.1f} requests at once" for name in mean}
-    rows = [
-        ("fetched, checked, read, stored", words["ours"], f"eight threads of httpx, thrown away: {words['httpx']}", f"{seconds['httpx'] / seconds['ours']:.2f}"),
-        ("the same", words["ours"], f"one connection, thrown away: {words['one']}", f"{seconds['one'] / seconds['ours']:.2f}"),
-    ]  # fmt: skip
-    print(f"median of {rounds} rounds in turns\n\n{table(rows)}")
-    print(f"\n{n_bars / seconds['ours'] / 1e6:.2f} million bars a second into the store")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for what, timeframe in (("days of hours", "1h"), ("months of minutes", "1m")):
+            plans, addresses = plan(urls, Path(folder) / "none", timeframe)
+            runs = {
+                "ours": partial(bring, urls, Path(folder) / "store", timeframe),
+                "httpx": partial(download, addresses),
+            }
+            watched = {name: Watched(archive, run) for name, run in runs.items()}
+            seconds = in_turns(watched, rounds)
+            n_bars = sum(
+                piece.span.end_ms - piece.span.start_ms for p in plans for piece in p.pieces
+            )
+            n_bars //= timeframe_ms(timeframe)
+            words = {
+                name: f"{in_words(seconds[name])}, {statistics.mean(one.busy):.1f} requests at once"
+                for name, one in watched.items()
+            }
+            speed = f"{n_bars / seconds['ours'] / 1e6:.2f} million bars/s"
+            rows.append(
+                (
+                    f"{len(addresses) // 2} {what}, {n_bars / 1e6:.2f} million bars",
+                    f"{words['ours']}, {speed}",
+                    f"httpx, thrown away: {words['httpx']}",
+                    f"{seconds['httpx'] / seconds['ours']:.2f}",
+                )
+            )
+    print(f"{hardware()}; median of {rounds} rounds in turns\n\n{table(rows)}")
 
 
-def plan(urls: dict[str, str], root: Path) -> tuple[list[SeriesPlan], list[str]]:
+class Watched:
+    """A run that asks the archive afterwards how many requests were there on average."""
+
+    def __init__(self, archive: Connection, run: Callable[[], None]) -> None:
+        self.busy: list[float] = []
+        self._archive, self._run = archive, run
+
+    def __call__(self) -> None:
+        self._archive.send("begin")
+        self._archive.recv()
+        self._run()
+        self._archive.send("tell")
+        self.busy.append(self._archive.recv())
+
+
+def plan(urls: dict[str, str], root: Path, timeframe: str) -> tuple[list[SeriesPlan], list[str]]:
     """Return what a fetch into an empty store would bring, and the addresses of its files."""
     source = make_source("binance-archive", urls=urls)
-    symbols = [listing.symbol for listing in source.listings()]
-    span = Span(parse_utc_ms("2024-01-01"), parse_utc_ms("2025-01-01"))
-    plans = make_plan(source, BarStore(root), [(s, "1m") for s in symbols], lambda *_: span)
+    plans = plans_of(source, BarStore(root), timeframe)
     source.close()
-    names = [piece.place for one in plans for piece in one.pieces]
-    addresses = [f"{urls['files']}/{name}" for name in names]
+    addresses = [f"{urls['files']}/{piece.place}" for one in plans for piece in one.pieces]
     return plans, [a for address in addresses for a in (address, f"{address}.CHECKSUM")]
 
 
-def bring(urls: dict[str, str], folder: Path) -> None:
+def plans_of(source: Source, store: BarStore, timeframe: str) -> list[SeriesPlan]:
+    """Return the plans of a year of all symbols."""
+    series = [(listing.symbol, timeframe) for listing in source.listings()]
+    span = Span(parse_utc_ms("2024-01-01"), parse_utc_ms("2025-01-01"))
+    return make_plan(source, store, series, lambda *_: span)
+
+
+def bring(urls: dict[str, str], root: Path, timeframe: str) -> None:
     """Fetch everything into an empty store."""
-    root = folder / "store"
     shutil.rmtree(root, ignore_errors=True)
     source, store = make_source("binance-archive", urls=urls), BarStore(root)
-    plans, _ = plan(urls, root)
-    report = fetch(source, store, plans, watcher=Silent())
+    report = fetch(source, store, plans_of(source, store, timeframe))
     source.close()
     assert report.ok, report.failed[:3]
 
 
-def download(addresses: list[str], n_threads: int) -> None:
-    """Download and throw away."""
-    with httpx.Client() as client, ThreadPoolExecutor(n_threads) as pool:
+def download(addresses: list[str]) -> None:
+    """Download and throw away, eight at a time."""
+    with httpx.Client() as client, ThreadPoolExecutor(CONNECTIONS) as pool:
         assert all(pool.map(lambda address: client.get(address).content, addresses))
-
-
-class Silent:
-    """Hears nothing."""
-
-    def planned(self, *_: object) -> None: ...
-    def fetched(self, *_: object) -> None: ...
-    def failed(self, *_: object) -> None: ...
-    def stored(self, *_: object) -> None: ...
 
 
 def serve(pipe: Connection, n_symbols: int) -> None:
     """Serve a year of minutes of each symbol; tell how many requests were here on average."""
     from servers.archive import ArchiveServer
 
+    months = [f"2024-{month:02}" for month in range(1, 13)]
     with ArchiveServer() as archive:
         for number in range(n_symbols):
-            bars = simulate(
+            name = f"S{number}USDT"
+            minutes = simulate(
                 "gbm", n_bars=366 * 1440, seed=number, timeframe="1m", start="2024-01-01"
             )
-            frame = bars_to_frame(bars).with_columns(pl.all())
-            archive.add_bars(f"S{number}USDT", "1m", frame)
+            hours = resample(minutes, "1h")
+            archive.add_bars(name, "1m", bars_to_frame(minutes))
+            archive.add_bars(name, "1h", bars_to_frame(hours), without=months)
         counting = Counting(archive.server._answer)
         archive.server._answer = counting
         pipe.send(archive.urls)

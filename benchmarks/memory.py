@@ -24,9 +24,8 @@ os.environ["WALKFORGE_CACHE_GIB"] = "0"  # features are computed, not found
 
 from _side_by_side import hardware
 
-from walkforge.base import Silent
 from walkforge import market, study
-from walkforge.base import peak_resident_bytes, resident_bytes
+from walkforge.base import Silent, peak_resident_bytes, resident_bytes
 
 _MIB = 2**20
 _N_COLUMNS = 72

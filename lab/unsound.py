@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from walkforge.base import Silent
 from walkforge import features, labels, models, study, training
-from walkforge.base import choose_device, choose_precision, derive_seed, whole_windows
+from walkforge.base import Silent, choose_device, choose_precision, derive_seed, whole_windows
 from walkforge.study import read_bars
 
 

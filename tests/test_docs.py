@@ -13,7 +13,8 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 EVERYTHING = "\n".join(page.read_text() for page in PAGES)
 COMMANDS = ["run", "resume", "fine-tune", "tune", "presets", "judge", "backtest", "report",
             "compare", "predict", "export", "ensemble", "doctor",
-            "data import", "data list", "data check", "data repair"]  # fmt: skip
+            "data fetch", "data import", "data list", "data info", "data check", "data repair",
+            "data export", "data instruments", "data universe"]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -176,12 +176,13 @@ def _of(result, symbol: str, column: str = "equity") -> list[float]:
     return result.equity.filter(pl.col("symbol") == symbol)[column].to_list()
 
 
-def test_equity_has_the_funding_at_the_close_of_the_bar_it_falls_into():
+@pytest.mark.parametrize("side", [1, -1])
+def test_equity_has_the_funding_at_the_close_of_the_bar_it_falls_into(side):
     bars = bars_from(CALM + FLAT * 6)
-    result = _run(bars, intentions(bars, {1: 1, 4: 0}), {3.5: 0.01, 4.0: 0.02})
-    # Bars 1 to 8, no price moves: 2 x 100 x 1 % in bar 3, 2 % more in bar 4, out at bar 5's open.
-    equity = [10_000.0, 10_000.0, 9_998.0, 9_994.0, 9_994.0, 9_994.0, 9_994.0]
-    assert _of(result, "TEST") == pytest.approx(equity[: len(_of(result, "TEST"))])
+    result = _run(bars, intentions(bars, {1: side, 3: 0}), {3.5: 0.01, 4.0: 0.02})
+    # Bars 1 to 7, no price moves: 2 x 100 x 1 % in bar 3, 2 % more in bar 4, out at bar 5's open.
+    paid = [0.0, 0.0, 2.0, 6.0, 6.0, 6.0, 6.0]
+    assert _of(result, "TEST") == pytest.approx([10_000 - side * one for one in paid])
     assert _of(result, PORTFOLIO) == _of(result, "TEST")
 
 
@@ -213,16 +214,18 @@ def test_equity_ends_with_every_trades_pnl_and_blocks_sum_the_funding():
 
 
 def test_buy_and_hold_pays_funding_and_holds_through_a_hole():
-    bars = bars_from(CALM + FLAT + "150 151 149 150 \n 160 161 149 160", missing_before=(3,))
+    bars = bars_from(
+        CALM + "100 106 99 105 \n 150 151 149 150 \n 160 161 149 160", missing_before=(3,)
+    )
     rates = {2.0: 0.5, 2.5: 0.01, 3.5: 0.02, 5.5: 0.04}
     result = _run(bars, intentions(bars, {1: 0, 3: 0}), rates)
     held = result.summary["buy_and_hold"]
     # Bought at the open of bar 2, minute 2; minute 3 is missing: its moment counts at the close
-    # before it, 100; the last bar opens at minute 5 at 160.
-    assert held["funding"] == pytest.approx(2 * (100 * 0.01 + 100 * 0.02 + 160 * 0.04))
+    # before it, 105; the last bar opens at minute 5 at 160.
+    assert held["funding"] == pytest.approx(2 * (100 * 0.01 + 105 * 0.02 + 160 * 0.04))
     assert held["pnl"] == pytest.approx(2 * 60 - held["funding"])
     equity = _of(result, "TEST", "buy_and_hold")
-    expected = [0, -2.0, 2 * 50 - 2.0 - 4.0, 2 * 60 - 2.0 - 4.0 - 12.8]
+    expected = [0, 2 * 5 - 2.0, 2 * 50 - 2.0 - 4.2, 2 * 60 - 2.0 - 4.2 - 12.8]
     assert equity == pytest.approx([10_000 + one for one in expected])
 
 
@@ -265,7 +268,7 @@ def test_without_rates_every_number_is_as_without_funding():
     assert plain.trades.equals(zero.trades)
     assert plain.equity.equals(zero.equity)
     assert plain.trades["funding"].to_list() == [0.0] * plain.trades.height
-    assert "-0.0" not in {str(paid) for paid in plain.trades["funding"]}
+    assert {str(paid) for one in (plain, zero) for paid in one.trades["funding"]} == {"0.0"}
 
 
 # What is said

@@ -21,6 +21,7 @@ from walkforge.market import (
     BarStore,
     Span,
     bars_to_frame,
+    check_path,
     data_info,
     import_bars,
     read_folder,
@@ -295,11 +296,27 @@ def test_a_part_that_was_cut_short_or_taken_away_is_named(store):
     path = store.write(random_bars(30)).path
     part = path / store.manifest("drawn", "RANDOM", "1m").parts[0].file
     part.write_bytes(part.read_bytes()[:-5])
-    with pytest.raises(BarsError, match=rf"{part.name}: \d+ bytes, expected \d+: damaged"):
+    with pytest.raises(BarsError, match=rf"{part.name}: SHA-256 .*: damaged"):
         store.read("drawn", "RANDOM", "1m")
+    with pytest.raises(BarsError, match=rf"{part.name}: \d+ bytes, expected \d+: damaged"):
+        store.scan("drawn", "RANDOM", "1m")
     part.unlink()
     with pytest.raises(BarsError, match="missing, although the manifest names it"):
         store.read("drawn", "RANDOM", "1m")
+
+
+def test_a_part_whose_bytes_changed_is_refused_and_found_by_a_check(store):
+    path = store.write(random_bars(3000)).path
+    part = path / store.manifest("drawn", "RANDOM", "1m").parts[0].file
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(BarsError, match=rf"{part.name}: SHA-256 .*: damaged"):
+        store.read("drawn", "RANDOM", "1m")
+    report = check_path(path)[0]
+    assert report.findings[0].kind == "damaged"
+    assert part.name in report.lines()[0]
+    assert not report.usable
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 99}', '{"format": 1, "venue": 3}'])

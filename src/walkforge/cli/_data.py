@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import _data_info, _fetching, _repairing, _universe
+from . import _data_info, _fetching, _instruments, _repairing, _universe
 from ._options import JsonOption, StoreOption, default_store
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ _fetching.add_to(app)
 _repairing.add_to(app)
 _data_info.add_to(app)
 _universe.add_to(app)
+_instruments.add_to(app)
 
 TimeframeOption = Annotated[
     str | None, typer.Option(help="1m, 5m, 1h, 1d, ...; guessed from the file's name if left out.")

@@ -199,7 +199,7 @@ def _read(
     if not (venue and slash and symbol) or "/" in symbol:
         raise UsageError(f"{name!r} is no series; write VENUE/SYMBOL, such as binance/BTCUSDT")
     if not (store / venue).is_dir():
-        venues = [path.name for path in store.glob("*") if path.is_dir()]
+        venues = sorted(path.name for path in store.glob("*") if path.is_dir())
         raise UsageError(
             f"{store}: no venue {venue!r}{nearest(venue, venues)}; "
             f"there are {listed(venues) or 'none'}"

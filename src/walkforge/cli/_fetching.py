@@ -151,6 +151,8 @@ def bring(
                 report = sources.fetch(source, store, plans, watcher=FetchProgress(watcher))
                 spans = {one.symbol: one.wanted for one in plans}
                 sources.fetch_funding(source, store, spans, report, told=watcher.item)
+                if report.ok and isinstance(source, sources.InstrumentSource):
+                    sources.refresh_instruments(source, store, spans)
     except KeyboardInterrupt:
         print("what has come is stored; the same command goes on from there", file=sys.stderr)
         raise

@@ -55,8 +55,8 @@ def grid(heads: Sequence[str], *, words: Sequence[int]) -> "Table":
 
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
     for place, head in enumerate(heads):
-        justify = "left" if place in words else "right"
-        table.add_column(head, justify=justify, no_wrap=True)
+        is_words = place in words
+        table.add_column(head, justify="left" if is_words else "right", no_wrap=True)
     return table
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from walkforge.base import (
     TIMEFRAMES_MS,
     BoolArray,
     UsageError,
+    digest_of_file,
+    listed,
     one_of,
     timeframe_ms,
     utc_text,
@@ -157,16 +159,13 @@ def check_path(
     `check_bars`. Raises BarsError where a file is missing, empty or unreadable.
     """
     allowed, limits = allowed_kinds(allow), limits or CheckLimits()
-    return [
-        _check_part(
-            part,
-            timeframe or guess_names(file)[1],
-            metadata.get("calendar", "auto") if calendar == "auto" else calendar,
-            allowed,
-            limits,
-        )
-        for file, part, metadata in _parts_below(path)
-    ]
+    reports = []
+    for file, part, metadata in _parts_below(path):
+        named = timeframe or guess_names(file)[1]
+        kept = metadata.get("calendar", "auto") if calendar == "auto" else calendar
+        report = _check_part(part, named, kept, allowed, limits)
+        reports.append(replace(report, findings=(*_damage(metadata), *report.findings)))
+    return reports
 
 
 def _parts_below(path: Path) -> Iterator[tuple[Path, Part, dict[str, Any]]]:
@@ -184,7 +183,21 @@ def _parts_below(path: Path) -> Iterator[tuple[Path, Part, dict[str, Any]]]:
 
 def _stored_part(place: Path, manifest: Manifest) -> tuple[Path, Part, dict[str, Any]]:
     frame = collect(scan_parts(place, manifest.parts, VALUES, None, None), place)
-    return place, part_of_frame(str(place), frame), {"calendar": manifest.calendar}
+    bad = [p.file for p in manifest.parts if digest_of_file(place / p.file) != p.sha256]
+    told = {"calendar": manifest.calendar, "damaged": bad}
+    return place, part_of_frame(str(place), frame), told
+
+
+def _damage(metadata: Mapping[str, Any]) -> list[Finding]:
+    """Return the parts of a stored series whose bytes changed since they were written."""
+    bad = metadata.get("damaged")
+    if not bad:
+        return []
+    words = (
+        f"{listed(bad)}: not the bytes that were written; take the series' folder away and bring "
+        "its bars in again"
+    )
+    return [Finding("damaged", len(bad), bad[0], words)]
 
 
 def allowed_kinds(allow: Iterable[str]) -> frozenset[str]:

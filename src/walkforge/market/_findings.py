@@ -10,6 +10,7 @@ from walkforge.base import BarsError, utc_text
 # Bars with an error are refused wherever they are read; a note is something that real markets do
 # have and that whoever trusts the data should have seen.
 ERROR_KINDS = (
+    "damaged",
     "stamps",
     "text",
     "empty_cells",

@@ -106,6 +106,17 @@ def scan_parts(
     return frame.select("timestamp", *columns)
 
 
+def refuse_damage(folder: Path, parts: Sequence[StoredPart]) -> None:
+    """Raise BarsError for the first part whose bytes are not those that were written."""
+    for part in parts:
+        found = digest_of_file(folder / part.file)
+        if found != part.sha256:
+            raise BarsError(
+                f"{folder / part.file}: SHA-256 {found[:12]}..., expected {part.sha256[:12]}...: "
+                "damaged. Take the series' folder away and bring its bars in again."
+            )
+
+
 def read_part(folder: Path, part: StoredPart) -> Rows:
     """Return all columns of one part."""
     return rows_of_frame(pl.read_parquet(folder / part.file, glob=False))

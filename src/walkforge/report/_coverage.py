@@ -57,11 +57,13 @@ def _series(name: str, facts: dict[str, Any]) -> _Series | None:
             spans.append((start, last + step_ms))
     if not spans:
         return None
-    closed = facts.get("spans_joined")
-    n_closed = int(closed) if is_number(closed) else 0
-    n_holes = at(facts, "holes", "count")
-    between = len(spans) - 1 + n_closed
-    return _Series(name, sorted(spans), int(n_holes) if is_number(n_holes) else between, n_closed)
+    n_closed = _whole(facts.get("spans_joined"), 0)
+    n_holes = _whole(at(facts, "holes", "count"), len(spans) - 1 + n_closed)
+    return _Series(name, sorted(spans), n_holes, n_closed)
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    return int(value) if is_number(value) else otherwise
 
 
 def _is_pair(ends: Any) -> bool:

@@ -4,8 +4,9 @@ from ._fetch import FetchWatcher, fetch
 from ._fetch_funding import fetch_funding
 from ._make import MARKETS, SOURCES, make_source
 from ._plan import SeriesPlan, make_plan, plan_repairs
+from ._refresh_instruments import refresh_instruments
 from ._report import FailedPiece, FetchedSeries, FetchReport
-from ._source import Delivery, FundingSource, Listing, Piece, Source
+from ._source import Delivery, FundingSource, InstrumentSource, Listing, Piece, Source
 
 __all__ = [
     "MARKETS",
@@ -16,6 +17,7 @@ __all__ = [
     "FetchWatcher",
     "FetchedSeries",
     "FundingSource",
+    "InstrumentSource",
     "Listing",
     "Piece",
     "SeriesPlan",
@@ -25,4 +27,5 @@ __all__ = [
     "make_plan",
     "make_source",
     "plan_repairs",
+    "refresh_instruments",
 ]

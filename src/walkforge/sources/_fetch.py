@@ -43,12 +43,28 @@ class FetchWatcher(Protocol):
         """Hear that bars are part of the store."""
 
 
+class _Silent:
+    """Hears everything and says nothing."""
+
+    def planned(self, plans: Sequence[SeriesPlan]) -> None:
+        """Say nothing."""
+
+    def fetched(self, plan: SeriesPlan, piece: Piece, received_bytes: int) -> None:
+        """Say nothing."""
+
+    def failed(self, plan: SeriesPlan, piece: Piece, error: Exception) -> None:
+        """Say nothing."""
+
+    def stored(self, plan: SeriesPlan, report: WriteReport) -> None:
+        """Say nothing."""
+
+
 def fetch(
     source: Source,
     store: BarStore,
     plans: Sequence[SeriesPlan],
     *,
-    watcher: FetchWatcher,
+    watcher: FetchWatcher | None = None,
 ) -> FetchReport:
     """Fetch the pieces of all plans and add them to the store; return what came and what did not.
 
@@ -58,7 +74,7 @@ def fetch(
 
     Raises BarsError where the store cannot be written.
     """
-    return _Fetch(source, store, plans, watcher).run()
+    return _Fetch(source, store, plans, watcher or _Silent()).run()
 
 
 @dataclass(frozen=True, slots=True)

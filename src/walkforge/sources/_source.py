@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
-from walkforge.market import Span
+from walkforge.market import Instrument, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +145,11 @@ class FundingSource(Protocol):
 
         A rate is the fraction of the notional that longs pay to shorts. Raises FetchError.
         """
+
+
+@runtime_checkable
+class InstrumentSource(Protocol):
+    """A source that also knows how its venue prices and sizes its symbols."""
+
+    def instruments(self) -> dict[str, Instrument]:
+        """Return what it says of each symbol, by its name in a store. Raises FetchError."""
