@@ -1,5 +1,6 @@
 """What `run` makes of intentions: trades and money, by hand and against a slow walk."""
 
+import dataclasses
 import math
 from datetime import UTC, datetime
 
@@ -137,6 +138,18 @@ def test_instruments_are_the_markets_where_not_given():
     result = run({"BTCUSDT": bars}, intentions(bars, {20: 1}), _setup(bracket=Bracket()))
     assert result.summary["setup"]["instruments"]["BTCUSDT"]["tick_size"] == 0.1
     assert result.trades["entry_price"][0] == bars.open[21] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("calendar", "a_year"), [(None, 365.0), ("24/7", 365.0), ("session", 365 / (11 / 9))]
+)
+def test_the_instruments_calendar_says_how_many_days_make_a_year(calendar, a_year):
+    # Two working weeks are too few to tell that there are no Saturdays.
+    days = np.array([0, 1, 2, 3, 4, 7, 8, 9, 10, 11])
+    bars = random_bars(10, symbol="TEST", timeframe="1d")
+    bars = dataclasses.replace(bars, timestamp=START_MS + days * 86_400_000, calendar="24/7")
+    summary = _run(bars, intentions(bars, {6: 1}), calendar=calendar).summary
+    assert summary["setup"]["returns_per_year"] == pytest.approx(a_year)
 
 
 def test_a_fraction_of_the_capital_buys_lots_at_the_decisions_close():

@@ -106,6 +106,17 @@ def test_two_stamps_within_a_second_are_one_settlement(folder):
         write_funding(folder, _frame({8: 0.9e-3}), entry={})
 
 
+def test_a_stamp_that_comes_late_the_second_time_changes_nothing(folder):
+    write_funding(folder, _frame({0: 0.1e-3, 8: 0.2e-3}), entry={})
+    late = 8 + 7 / HOUR_MS
+    assert write_funding(folder, _frame({late: 0.2e-3}), entry={}) == 0
+    with pytest.raises(BarsError, match=r"is 0\.0009, but there is 0\.0002 already"):
+        write_funding(folder, _frame({late: 0.9e-3}), entry={})
+    assert write_funding(folder, _frame({late: 0.9e-3}), entry={}, replaces=True) == 1
+    found = read_funding(folder)
+    assert (_hours(found), found.rate.tolist()) == ([0, 8], [0.1e-3, 0.9e-3])
+
+
 def test_provenances_join_like_those_of_bars(folder):
     write_funding(folder, _frame({0: 0.1e-3}), entry={})
     write_funding(folder, _frame({8: 0.1e-3}), entry={}, provenance="file")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -279,6 +280,18 @@ def test_the_folder_goes_before_stored_defaults_and_these_before_prices(tmp_path
     assert instrument_of("binance_um", "ETHUSDT", folder=tmp_path).source == "stored defaults"
     inferred = instrument_of("binance_um", "ODDUSDT", flat(1.5, 1.6), folder=tmp_path)
     assert inferred.source == "inferred from prices"
+
+
+def test_writers_of_instruments_at_once_lose_nothing(tmp_path):
+    names = [f"{letter}{number}" for letter in "ABCD" for number in range(10)]
+
+    def write(name):
+        one = dataclasses.replace(ODD, symbol=name)
+        write_instruments(tmp_path, {name: one}, source="ccxt", fetched_at=AT)
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(write, names))
+    assert sorted(read_instruments(tmp_path)) == names
 
 
 GOOD = {"tick_size": 0.1, "lot_step": 0.001, "min_notional": 5}

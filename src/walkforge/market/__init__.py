@@ -7,7 +7,7 @@ from ._check import CheckLimits, CheckReport, check_bars, check_path
 from ._coverage import coverage, coverage_strip
 from ._export import EXPORT_FORMS, ExportReport, export_bars
 from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
-from ._folders import read_folder, read_venues, venues_by_symbol
+from ._folders import read_folder, read_symbol, read_venues, venues_by_symbol
 from ._frames import bars_from_frame, bars_to_frame
 from ._funding import Funding, funding_known_at, read_funding, write_funding
 from ._import import ImportReport, import_bars
@@ -103,6 +103,7 @@ __all__ = [
     "read_folder",
     "read_funding",
     "read_instruments",
+    "read_symbol",
     "read_universe",
     "read_venues",
     "repair_bars",

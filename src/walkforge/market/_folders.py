@@ -42,7 +42,7 @@ def read_folder(
             )
         if symbols is None and not _sources_of(folder / symbol, timeframe):
             continue
-        found = _read_symbol(folder / symbol, timeframe, start_ms, end_ms)
+        found = read_symbol(folder / symbol, timeframe, start_ms, end_ms)
         if len(found) or symbols is not None:
             bars[symbol] = found
     if not bars:
@@ -76,7 +76,7 @@ def read_venues(
         if symbol not in (symbols or (symbol,)):
             continue
         there = [venue for venue in venues if venue == venue_of.get(symbol, venue)]
-        series = [_read_symbol(folder / v / symbol, timeframe, start_ms, end_ms) for v in there]
+        series = [read_symbol(folder / v / symbol, timeframe, start_ms, end_ms) for v in there]
         longest = max(series, key=len, default=None)
         if longest is not None and len(longest):
             found[symbol] = longest
@@ -131,7 +131,13 @@ def _sources_of(folder: Path, timeframe: str) -> list[str]:
     return [name for name in timeframes_in(folder) if divides(name, timeframe)]
 
 
-def _read_symbol(folder: Path, timeframe: str, start_ms: int | None, end_ms: int | None) -> Bars:
+def read_symbol(
+    folder: Path, timeframe: str, start_ms: int | None = None, end_ms: int | None = None
+) -> Bars:
+    """Return the bars of a symbol's folder that open in [start_ms, end_ms), maybe none.
+
+    As in `read_folder`, where every series is read like this one.
+    """
     sources = _sources_of(folder, timeframe)
     if not sources:
         raise BarsError(
@@ -163,7 +169,7 @@ def _read_as(
 def _nothing_in_range(
     folder: Path, timeframe: str, start_ms: int | None, end_ms: int | None
 ) -> BarsError:
-    every = _read_symbol(folder, timeframe, None, None)
+    every = read_symbol(folder, timeframe, None, None)
     span = "none at all"
     if len(every):
         span = f"{utc_text(int(every.timestamp[0]))} to {utc_text(int(every.timestamp[-1]))}"

@@ -11,7 +11,7 @@ import polars as pl
 
 from walkforge import evaluation, market
 from walkforge.base import BarsError, StudyError, one_of, parse_utc_ms
-from walkforge.market import Bars, Funding, Instrument, Universe
+from walkforge.market import Asset, Bars, Funding, Instrument, Universe
 
 from ._study import EVERY_VENUE, DataSection, Study
 
@@ -159,9 +159,7 @@ def _from_source(
             )
         universe = _universe_of(data)
         if universe is not None:
-            found = _of_universe(data, universe, timeframe)
-            cut = {symbol: one.between(start_ms, end_ms) for symbol, one in found.items()}
-            return {symbol: one for symbol, one in cut.items() if len(one)}
+            return _of_universe(data, universe, timeframe)
         read = market.read_folder
         if data.universe == EVERY_VENUE:
             read = partial(market.read_venues, venue_of=venue_of)
@@ -188,18 +186,22 @@ def _of_universe(data: DataSection, universe: Universe, timeframe: str) -> dict[
     for symbol in data.symbols:
         one_of("symbol", symbol, _symbols_of(universe))
     present, _ = market.present_and_missing(universe, Path(data.bars), timeframe)
-    venues: dict[Path, list[str]] = {}
-    for asset, place in present:
-        if asset.symbol in (data.symbols or (asset.symbol,)):
-            venues.setdefault(place.parent, []).append(asset.symbol)
-    found: dict[str, Bars] = {}
-    for venue, symbols in venues.items():
-        found |= market.read_folder(venue, timeframe=timeframe, symbols=symbols)
-    return {
-        asset.symbol: found[asset.symbol].between(asset.listed_ms, asset.delisted_ms)
-        for asset, _ in present
-        if asset.symbol in found
+    found = {
+        asset.symbol: market.read_symbol(place, timeframe, *_life(asset, data))
+        for asset, place in present
+        if asset.symbol in (data.symbols or (asset.symbol,))
     }
+    return {symbol: one for symbol, one in found.items() if len(one)}
+
+
+def _life(asset: Asset, data: DataSection) -> tuple[int | None, int | None]:
+    """Return from when to when an asset takes part: while it is listed, in the study's range."""
+    begins = [asset.listed_ms, None if data.start is None else parse_utc_ms(data.start)]
+    ends = [asset.delisted_ms, None if data.end is None else parse_utc_ms(data.end)]
+    return (
+        max((begin for begin in begins if begin is not None), default=None),
+        min((end for end in ends if end is not None), default=None),
+    )
 
 
 def _universe_of(data: DataSection) -> Universe | None:
