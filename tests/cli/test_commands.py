@@ -34,7 +34,8 @@ def run(small_run, tmp_path):
 COMMANDS = [
     ["run"], ["resume"], ["tune"], ["presets"], ["judge"], ["backtest"], ["report"], ["predict"],
     ["doctor"], ["compare"], ["export"], ["ensemble"],
-    ["data", "import"], ["data", "list"], ["data", "check"], ["data", "repair"],
+    ["data", "fetch"], ["data", "import"], ["data", "list"], ["data", "info"], ["data", "check"],
+    ["data", "repair"], ["data", "export"], ["data", "instruments"], ["data", "universe"],
 ]  # fmt: skip
 
 
@@ -42,7 +43,7 @@ COMMANDS = [
 def test_every_command_has_help_with_an_example(command):
     status, out, _ = call(*command, "--help")
     assert status == 0
-    assert re.search(rf"Example: walkforge {' '.join(command)}\b", " ".join(out.split()))
+    assert re.search(rf"Examples?: walkforge {' '.join(command)}\b", " ".join(out.split()))
 
 
 def test_without_words_the_help_is_shown():

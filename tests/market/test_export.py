@@ -170,6 +170,14 @@ def test_a_csv_that_does_not_say_one_provenance_is_refused(tmp_path, store, prov
     assert store.list() == []
 
 
+def test_a_csv_that_somebody_else_made_parquet_of_stays_what_it_was(tmp_path, store):
+    [report] = export_bars([random_bars(20)], tmp_path, form="csv")
+    path = report.path.with_suffix(".parquet")
+    pl.read_csv(report.path, try_parse_dates=True).write_parquet(path)
+    [brought] = import_bars(path, store, venue="other")
+    assert brought.written.provenance == "simulated"
+
+
 def test_the_provenance_of_a_zip_is_that_of_all_its_files(tmp_path, store):
     import zipfile
 

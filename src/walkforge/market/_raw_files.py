@@ -18,6 +18,7 @@ from walkforge.base import TIMEFRAMES_MS, BarsError, digest_of_file, listed
 from ._columns import KLINE_COLUMNS, find_columns, find_symbol_column
 from ._csv_numbers import read_csv_numbers
 from ._manifest import MANIFEST, read_manifest
+from ._provenance_cells import find_provenance_column, provenance_in_cells
 
 SUFFIXES = (".parquet", ".csv", ".zip")
 METADATA_KEY = "walkforge"
@@ -118,10 +119,14 @@ def read_raw_file(path: Path, *, every_column: bool = False) -> RawFile:
         sha256 = digest_of_file(path)
         checked = _agrees_with_checksum(path, sha256)
         if kind == ".csv":
-            return RawFile(path, sha256, checked, (_read_csv(path, str(path), every_column),))
-        if kind == ".zip":
-            return RawFile(path, sha256, checked, _read_zip(path, every_column))
-        parts, metadata = (_read_parquet(path, every_column),), read_metadata(path)
+            parts: tuple[Part, ...] = (_read_csv(path, str(path), every_column),)
+        elif kind == ".zip":
+            parts = _read_zip(path, every_column)
+        else:
+            parts = (_read_parquet(path, every_column),)
+        # Metadata is lost where somebody else writes the file again; a column is not.
+        metadata = provenance_in_cells((part.name, part.frame) for part in parts)
+        metadata |= read_metadata(path) if kind == ".parquet" else {}
         return RawFile(path, sha256, checked, parts, metadata)
     except OSError as error:
         raise BarsError(f"{path}: cannot be read: {_one_line(error)}") from None
@@ -138,7 +143,7 @@ def _read_csv(source: Path | bytes, name: str, every_column: bool) -> Part:
     if len(set(names)) < len(names):
         twice = next(own for own in names if names.count(own) > 1)
         raise BarsError(f"{name}: two columns are named {twice!r}, expected one of each name")
-    needed = {*columns.values(), find_symbol_column(names)}
+    needed = {*columns.values(), find_symbol_column(names), find_provenance_column(names)}
     wanted = [i for i, own in enumerate(names) if every_column or own in needed]
     # A repair writes back every cell as it stands, so it has no use for numbers.
     frame = None
@@ -267,7 +272,7 @@ def _read_parquet(path: Path, every_column: bool) -> Part:
     try:
         names = pl.scan_parquet(path, glob=False).collect_schema().names()
         columns = find_columns(str(path), names)
-        needed = {*columns.values(), find_symbol_column(names)}
+        needed = {*columns.values(), find_symbol_column(names), find_provenance_column(names)}
         wanted = names if every_column else [own for own in names if own in needed]
         frame = pl.read_parquet(path, columns=wanted, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
