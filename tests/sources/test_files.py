@@ -12,7 +12,14 @@ import pytest
 from drawn import random_bars
 from served import Quiet
 from walkforge.base import BarsError, FetchError, UsageError, parse_utc_ms
-from walkforge.market import BarStore, Span, bars_to_frame, read_bars_file_frame, simulate
+from walkforge.market import (
+    BarStore,
+    Span,
+    bars_to_frame,
+    export_bars,
+    read_bars_file_frame,
+    simulate,
+)
 from walkforge.sources import fetch, make_plan, make_source
 from walkforge.sources._files import files
 
@@ -137,6 +144,19 @@ def test_a_delivery_tells_digest_and_checksum(shared_data):
 def stored_parquet(folder, bars):
     BarStore(folder).write(bars)
     return folder
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_exported_simulated_bars_stay_simulated(form, tmp_path):
+    store = BarStore(tmp_path / "store")
+    bars = random_bars(50, symbol="AAAUSDT")
+    store.write(bars)
+    export_bars([store.read("drawn", "AAAUSDT", "1m")], tmp_path / "out", form=form)
+    source = files(tmp_path / "out", venue="mine")
+    assert source.provenance == "simulated"
+    assert bring(source, store, ("AAAUSDT", "1m"))[1].ok
+    back = store.read("mine", "AAAUSDT", "1m")
+    assert (back.provenance, back.digest()) == ("simulated", bars.digest())
 
 
 def test_simulated_bars_stay_simulated_when_their_files_are_copied(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from ._merge import unite
 from ._raw_files import read_metadata, read_raw_file
 from ._rows import Rows
 from ._tables import read_table
+
+
+_LONGEST_LINE_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +48,25 @@ def read_bars_file_frame(path: Path, *, timeframe: str) -> BarsFile:
 
 
 def provenance_of_file(path: Path) -> str:
-    """Return what a Parquet file's metadata says of its bars; `file` for all other files."""
-    if path.suffix.lower() != ".parquet":
+    """Return what a file says of its bars, in metadata or a column `provenance`; else `file`.
+
+    Of a CSV without such a column the first line alone is read. Raises BarsError where it is
+    damaged.
+    """
+    if path.suffix.lower() == ".parquet":
+        return str(read_metadata(path).get("provenance", "file"))
+    if b"provenance" not in _first_line(path).lower():
         return "file"
-    return str(read_metadata(path).get("provenance", "file"))
+    return str(read_raw_file(path).metadata.get("provenance", "file"))
+
+
+def _first_line(path: Path) -> bytes:
+    """Return the first line of a CSV, or of the first file in a zip."""
+    try:
+        if path.suffix.lower() != ".zip":
+            with path.open("rb") as file:
+                return file.readline(_LONGEST_LINE_BYTES)
+        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
+            return file.readline(_LONGEST_LINE_BYTES)
+    except (OSError, zipfile.BadZipFile, IndexError, NotImplementedError, RuntimeError):
+        return b""  # whoever reads its bars says what is wrong
