@@ -21,12 +21,3 @@ def run(root: Path) -> None:
     everything = Span(0, 2_000_000_000_000)
     plans = make_plan(source, store, [(s, "1m") for s in SYMBOLS], lambda *_: everything)
     fetch(source, store, plans, watcher=Quiet())
-
-
-if __name__ == "__main__":
-    import sys
-    import time
-
-    began = time.monotonic()
-    run(Path(sys.argv[1]))
-    print(time.monotonic() - began)

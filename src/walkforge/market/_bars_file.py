@@ -14,7 +14,6 @@ from ._raw_files import read_metadata, read_raw_file
 from ._rows import Rows
 from ._tables import read_table
 
-
 _LONGEST_LINE_BYTES = 100_000
 
 
