@@ -120,12 +120,14 @@ def test_a_universe_fetches_the_assets_of_the_sources_venue(archive, place, tmp_
     universe.write_text(
         "assets:\n"
         f"  - {entry.format('binance', '{SOLUSDT: {listed: 2024-03-01, delisted: 2024-04-01}}')}\n"
+        f"  - {entry.format('binance', '[GONEUSDT]')}\n"
         f"  - {entry.format('yahoo', '[AAPL]')}\n"
     )
     words = ("binance-archive", "--universe", str(universe), "--timeframe", "1h", *SINCE)
     status, _, err = fetch(place, *words)
     assert status == 0, err
-    assert "1 assets of other venues are left out" in err
+    assert "assets of other venues, left out: 1" in err
+    assert "binance-archive does not list GONEUSDT: left out" in err
     stored = BarStore(place).list()
     assert [(one.symbol, one.rows) for one in stored] == [("SOLUSDT", 31 * 24)]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from walkforge.base import UsageError, parse_when_ms, timeframe_ms, utc_text
+from walkforge.base import UsageError, listed, parse_when_ms, timeframe_ms, utc_text
 from walkforge.market import BarStore, Span, read_universe
 
 if TYPE_CHECKING:
@@ -44,12 +44,10 @@ class Wishes:
         if self._update:
             return self._stored(source, store)
         if self._universe is not None:
-            symbols = [asset.symbol for asset in self._assets(source, watcher)]
-        elif self._symbols:
-            symbols = self._symbols
+            names = self._listed(source, watcher)
         else:
-            symbols = self._all_of(source)
-        names = dict.fromkeys(source.name_of(symbol) for symbol in symbols)
+            symbols = self._symbols or self._all_of(source)
+            names = list(dict.fromkeys(source.name_of(symbol) for symbol in symbols))
         timeframes = self._timeframes or [_DEFAULT_TIMEFRAME]
         return [(symbol, timeframe) for symbol in names for timeframe in timeframes]
 
@@ -94,8 +92,23 @@ class Wishes:
                 f"{self._universe}: no asset at {source.venue}; its venues are {venues}"
             )
         if len(here) < len(every):
-            watcher.note(f"{len(every) - len(here)} assets of other venues are left out")
+            watcher.note(f"assets of other venues, left out: {len(every) - len(here)}")
         return here
+
+    def _listed(self, source: "Source", watcher: Any) -> list[str]:
+        """Return the universe's symbols that the source lists; the others are told."""
+        source.listings()  # all at once, where each would be a question of its own
+        names, strange = [], []
+        for asset in self._assets(source, watcher):
+            try:
+                names.append(source.name_of(asset.symbol))
+            except UsageError:
+                strange.append(asset.symbol)
+        if strange:
+            watcher.note(f"{source.name} does not list {listed(strange)}: left out")
+        if not names:
+            raise UsageError(f"{self._universe}: {source.name} lists none of its symbols")
+        return names
 
     def _stored(self, source: "Source", store: BarStore) -> list[tuple[str, str]]:
         wanted = {source.name_of(symbol) for symbol in self._symbols} | set(self._life)

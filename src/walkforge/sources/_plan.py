@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,11 +75,14 @@ def make_plan(
     `wanted` gives the span of a series; `told` hears of progress. Raises UsageError for symbols
     and timeframes that the source does not have, FetchError where it cannot be asked.
     """
-    plans = []
-    for number, (symbol, timeframe) in enumerate(series):
-        told(number, len(series), f"{symbol}/{timeframe}")
-        plans.append(_plan_one(source, store, symbol, timeframe, wanted(symbol, timeframe)))
-    return plans
+    return _each(
+        source,
+        series,
+        lambda symbol, timeframe: _plan_one(
+            source, store, symbol, timeframe, wanted(symbol, timeframe)
+        ),
+        told,
+    )
 
 
 def plan_repairs(
@@ -93,24 +97,37 @@ def plan_repairs(
     Whatever was answered for before is asked for again: a source may know now what it did not
     know then. Raises as `make_plan`.
     """
-    plans = []
-    for number, (symbol, timeframe) in enumerate(series):
-        told(number, len(series), f"{symbol}/{timeframe}")
-        holes = store.holes(source.venue, symbol, timeframe)
-        if not holes:
-            continue
-        wanted = Span(holes[0].start_ms, holes[-1].end_ms)
-        pieces = source.pieces(symbol, timeframe, wanted=wanted, missing=holes, files={})
-        plans.append(
-            SeriesPlan(
-                symbol=symbol,
-                timeframe=timeframe,
-                wanted=wanted,
-                missing=holes,
-                pieces=tuple(pieces),
-            )
-        )
-    return plans
+    plans = _each(source, series, lambda *names: _repair_one(source, store, *names), told)
+    return [plan for plan in plans if plan.missing]
+
+
+def _each(
+    source: Source,
+    series: Sequence[tuple[str, str]],
+    plan_one: Callable[[str, str], SeriesPlan],
+    told: Callable[[int, int, str], None],
+) -> list[SeriesPlan]:
+    """Return a plan of every series in order; several are asked for at a time."""
+    pool = ThreadPoolExecutor(source.connections, thread_name_prefix="plan")
+    try:
+        plans = []
+        for number, plan in enumerate(pool.map(lambda names: plan_one(*names), series)):
+            told(number, len(series), plan.name)
+            plans.append(plan)
+        return plans
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _repair_one(source: Source, store: BarStore, symbol: str, timeframe: str) -> SeriesPlan:
+    holes = store.holes(source.venue, symbol, timeframe)
+    wanted = Span(holes[0].start_ms, holes[-1].end_ms) if holes else Span(0, 0)
+    pieces = (
+        source.pieces(symbol, timeframe, wanted=wanted, missing=holes, files={}) if holes else ()
+    )
+    return SeriesPlan(
+        symbol=symbol, timeframe=timeframe, wanted=wanted, missing=holes, pieces=tuple(pieces)
+    )
 
 
 def _plan_one(

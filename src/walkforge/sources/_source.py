@@ -88,7 +88,7 @@ class Source(Protocol):
 
     @property
     def connections(self) -> int:
-        """How many pieces may be fetched at once; `fetch` is then called from so many threads."""
+        """How many threads may call `first_ms`, `pieces` and `fetch` at once."""
 
     @property
     def limits(self) -> str:
