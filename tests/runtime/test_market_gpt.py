@@ -11,7 +11,7 @@ from drawn import random_bars
 from runtime.bundles import HORIZON, PROMPT_TOKENS, tiny_bundle, tiny_market
 from walkforge import runtime
 from walkforge.base import BarsError, BundleError, FeatureError, UsageError, digest_of_file
-from walkforge.market import BarStore
+from walkforge.market import BarStore, bars_to_frame, read_bars
 from walkforge.registry import read_bundle, write_ensemble
 from walkforge.runtime import _market
 
@@ -179,13 +179,14 @@ def _asked(bundle, path, symbol=None):
 def test_a_venues_folder_gives_all_symbols_and_a_file_its_own(paths, venue):
     assert _asked(paths, venue) == ["AAA", "BBB"]
     assert _asked(paths, venue / "BBB") == ["BBB"]
-    assert _asked(paths, venue / "BBB" / "1m.parquet") == ["BBB"]
+    assert _asked(paths, venue / "BBB" / "1m") == ["BBB"]
     assert _asked(paths, venue, "BBB") == ["BBB"]
 
 
 def test_a_file_whose_name_tells_nothing_needs_a_symbol(paths, venue, tmp_path):
     plain = tmp_path / "mine.parquet"
-    plain.write_bytes((venue / "AAA" / "1m.parquet").read_bytes())
+    bars = read_bars(venue, symbol="AAA", timeframe="1m")
+    bars_to_frame(bars).write_parquet(plain)
     with pytest.raises(UsageError, match=r"does not tell its symbol .* AAA, BBB; .*--symbol"):
         _asked(paths, plain)
     assert _asked(paths, plain, "AAA") == ["AAA"]
@@ -201,7 +202,7 @@ def test_a_file_whose_name_tells_nothing_needs_a_symbol(paths, venue, tmp_path):
         (".", "AAB", r"does not know 'AAB' \(did you mean 'AAA'\?\); it was trained on AAA, BBB"),
         (".", "CCC", "knows CCC, but was never judged"),
         ("CCC", None, "knows CCC, but was never judged"),
-        ("XXX/1m.parquet", None, "does not know 'XXX'"),
+        ("XXX/1m", None, "does not know 'XXX'"),
         ("XXX", None, "does not know 'XXX'"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from walkforge.base import BarsError, BundleError, UsageError, listed, nearest
+from walkforge.base import TIMEFRAMES_MS, BarsError, BundleError, UsageError, listed, nearest
 from walkforge.market import Bars, guess_names, read_bars, timeframes_in
 from walkforge.registry import Bundle, KnownSeries, known_series
 
@@ -35,7 +35,7 @@ def bars_for(bundle: Bundle, path: Path, symbol: str | None = None) -> list[Bars
     bundle does not know or was never judged on.
     """
     wanted = _judged(bundle) if symbol is None else _named(bundle, symbol)
-    if len(wanted) > 1 and path.is_file():
+    if len(wanted) > 1 and (path.is_file() or path.name in TIMEFRAMES_MS):
         wanted = [_told_by(bundle, path, wanted)]
     elif len(wanted) > 1 and path.is_dir():
         wanted = _there(bundle, path, wanted)
@@ -69,7 +69,7 @@ def _named(bundle: Bundle, symbol: str) -> list[KnownSeries]:
 
 
 def _told_by(bundle: Bundle, path: Path, wanted: Sequence[KnownSeries]) -> KnownSeries:
-    """Return the series that a file's name tells."""
+    """Return the series that the name of a file, or of a stored series' folder, tells."""
     symbol, timeframe = guess_names(path)
     if symbol is not None:
         wanted = _named(bundle, symbol)
