@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawn import random_bars
-from walkforge.base import BarsError
+from walkforge.base import BarsError, UsageError
 from walkforge.market import (
     Addition,
     BarStore,
@@ -350,12 +350,13 @@ def test_columns_beside_the_five_are_kept_and_empty_where_nobody_knew_them(store
     assert raw[5:].to_list() == (bars.close[5:] * 2).tolist()
 
 
-def test_what_was_asked_for_is_remembered_also_where_nothing_was(store):
+def test_what_was_asked_for_is_remembered_by_source_also_where_nothing_was(store):
     bars = random_bars(60, holes_at=(20,))
     first_ms, minute = int(bars.timestamp[0]), 60_000
     whole = Span(first_ms - 10 * minute, first_ms + 100 * minute)
     store.write(bars)
-    covered = store.covered("drawn", "RANDOM", "1m", whole)
+    name = ("drawn", "RANDOM", "1m")
+    covered = store.covered(*name, whole, "one")
     assert covered == (
         Span(first_ms, first_ms + 20 * minute),
         Span(first_ms + 30 * minute, first_ms + 70 * minute),
@@ -364,9 +365,131 @@ def test_what_was_asked_for_is_remembered_also_where_nothing_was(store):
         rows=rows_of_frame(bars_to_frame(bars.take(slice(0, 0)))),
         provenance="simulated",
         asked=(Span(first_ms + 15 * minute, first_ms + 35 * minute),),
+        asked_of="one",
+    )
+    store.add(*name, addition)
+    assert store.covered(*name, whole, "one") == (Span(first_ms, first_ms + 70 * minute),)
+    assert store.covered(*name, whole, "another") == covered
+    assert spans_left([whole], covered)[1] == Span(first_ms + 20 * minute, first_ms + 30 * minute)
+
+
+def test_a_pause_in_which_a_source_stopped_answering_is_asked_for_again(store):
+    """Tuesday is no hole by the calendar of a session; but here nobody ever asked for it."""
+    days = simulate("gbm", n_bars=40, timeframe="1d", start="2024-01-01")
+    weekdays = np.array([day // 86_400_000 % 7 not in (2, 3) for day in days.timestamp])
+    rows = rows_of_frame(bars_to_frame(days).filter(pl.Series(weekdays)))
+    monday_ms = int(days.timestamp[14])
+    day_ms = 86_400_000
+    for kept, span in (
+        (rows.timestamp <= monday_ms, Span(0, monday_ms + day_ms)),
+        (rows.timestamp >= monday_ms + 2 * day_ms, Span(monday_ms + 2 * day_ms, 2**42)),
+    ):
+        store.add(
+            "simulated",
+            "AAA",
+            "1d",
+            Addition(
+                rows=rows.take(kept),
+                provenance="simulated",
+                calendar="auto",
+                asked=(span,),
+                asked_of="one",
+            ),
+        )
+    assert store.manifest("simulated", "AAA", "1d").calendar == "session"
+    whole = Span(int(rows.timestamp[0]), int(rows.timestamp[-1]))
+    missing = spans_left([whole], store.covered("simulated", "AAA", "1d", whole, "one"))
+    assert missing == (Span(monday_ms + day_ms, monday_ms + 2 * day_ms),)
+    again = store.covered("simulated", "AAA", "1d", whole, "another")
+    assert spans_left([whole], again) == missing
+
+
+def test_files_of_others_in_a_series_folder_stay(store):
+    bars = random_bars(60)
+    path = store.write(bars.take(slice(0, 30))).path
+    own = path / "notes.parquet"
+    own.write_bytes(b"mine")
+    store.write(bars)
+    assert own.read_bytes() == b"mine"
+    assert len([file for file in path.iterdir() if file.suffix == ".parquet"]) == 2
+
+
+def test_parts_that_lost_their_manifest_are_never_cleared_away(store):
+    path = store.write(random_bars(30)).path
+    (path / "manifest.json").unlink()
+    before = snapshot(path)
+    with pytest.raises(BarsError, match=r"1 part of a series without its manifest.json. Put that"):
+        store.write(random_bars(60).take(slice(40, 60)))
+    assert snapshot(path) == before
+    other = BarStore(store.root.parent / "rescued")
+    import_bars(path, other, venue="drawn")
+    back = other.read("drawn", "RANDOM", "1m")
+    assert_same_bars(back, random_bars(30))
+    assert back.provenance == "simulated"
+
+
+def test_a_damaged_part_is_not_made_good_by_the_next_write(store):
+    bars = random_bars(3000)
+    path = store.write(bars.take(slice(0, 2000))).path
+    part = path / store.manifest("drawn", "RANDOM", "1m").parts[0].file
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(BarsError, match=rf"{part.name}: SHA-256 .*: damaged"):
+        store.write(bars)
+    assert store.list()[0].rows == 2000
+
+
+def test_other_columns_of_a_single_file_go_into_the_parts(store):
+    bars = real(random_bars(40))
+    path = store.root / "drawn" / "RANDOM" / "1m.parquet"
+    path.parent.mkdir(parents=True)
+    frame = bars_to_frame(bars).with_columns(quote_volume=pl.col("close") * pl.col("volume"))
+    frame[:30].write_parquet(path)
+    store.write(bars)
+    kept = store.scan("drawn", "RANDOM", "1m", columns=["quote_volume"]).collect()["quote_volume"]
+    assert kept[:30].to_list() == frame["quote_volume"][:30].to_list()
+    assert kept[30:].is_nan().all()
+    with pytest.raises(UsageError, match="did you mean 'quote_volume'"):
+        store.scan("drawn", "RANDOM", "1m", columns=["quote_volum"])
+
+
+def test_a_kill_before_the_single_file_goes_leaves_it_to_the_next_writer(store, monkeypatch):
+    bars = real(random_bars(40))
+    path = store.root / "drawn" / "RANDOM" / "1m.parquet"
+    path.parent.mkdir(parents=True)
+    bars_to_frame(bars.take(slice(0, 30))).write_parquet(path)
+    content = path.read_bytes()
+    store.write(bars)
+    path.write_bytes(content)  # as if the kill had come before it went
+    store.write(bars)
+    assert not path.exists()
+    bars_to_frame(random_bars(5)).write_parquet(path)  # somebody's own
+    store.write(bars)
+    assert path.exists()
+
+
+def test_a_calendar_that_only_the_bars_tell_is_settled_with_the_first_write(store):
+    days = simulate("gbm", n_bars=60 * 24, timeframe="1h", start="2024-01-01")
+    hours = days.timestamp // 3_600_000
+    session = (hours % 24 >= 14) & (hours % 24 < 21) & ~np.isin(hours // 24 % 7, (2, 3))
+    rows = rows_of_frame(bars_to_frame(days).filter(pl.Series(session)))
+    addition = Addition(rows=rows, provenance="simulated", calendar="auto")
+    store.add("simulated", "AAA", "1h", addition)
+    week = store.read("simulated", "AAA", "1h", start_ms=int(rows.timestamp[20]),
+                      end_ms=int(rows.timestamp[60]))  # fmt: skip
+    assert (week.calendar, len(week.segments)) == ("session", 1)
+
+
+def test_what_a_file_issued_anew_no_longer_has_is_kept_and_counted(store):
+    bars = random_bars(30)
+    store.write(bars)
+    keep = np.delete(np.arange(30), [7, 8])
+    rows = rows_of_frame(bars_to_frame(bars)).take(keep)
+    addition = Addition(
+        rows=rows, provenance="simulated", on_conflict="replace", reason="it came again"
     )
     store.add("drawn", "RANDOM", "1m", addition)
-    assert store.covered("drawn", "RANDOM", "1m", whole) == (
-        Span(first_ms, first_ms + 70 * minute),
-    )
-    assert spans_left([whole], covered)[1] == Span(first_ms + 20 * minute, first_ms + 30 * minute)
+    back = store.read("drawn", "RANDOM", "1m")
+    assert_same_bars(back, bars)
+    assert back.history == ("2 bars kept that are not in it: it came again",)

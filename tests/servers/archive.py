@@ -29,14 +29,13 @@ HEADER = (
 )  # fmt: skip
 ROOTS = {"spot": "data/spot", "perpetual": "data/futures/um"}
 WRITTEN = datetime(2026, 1, 5, 9, tzinfo=UTC)
-"""When every file was written, unless `put` names another moment."""
+"""When every file was written."""
 
 
 @dataclass
 class _File:
     content: bytes
     etag: str
-    written: datetime
     there: bool = True
 
 
@@ -89,8 +88,7 @@ class ArchiveServer:
         header = market == "perpetual" if header is None else header
         frame = frame.sort("timestamp").with_columns(pl.col("timestamp").dt.cast_time_unit("ms"))
         end = frame["timestamp"].dt.epoch("ms")[-1] + step_ms
-        periods = {"monthly": "%Y-%m"} if timeframe == "1w" else _PERIODS
-        for period, form in periods.items():
+        for period, form in _PERIODS.items():
             folder = f"{ROOTS[market]}/{period}/klines/{symbol}/{timeframe}"
             named = frame.with_columns(pl.col("timestamp").dt.strftime(form).alias("period"))
             for (when,), bars in named.group_by("period", maintain_order=True):
@@ -117,21 +115,14 @@ class ArchiveServer:
             name = f"{symbol}-fundingRate-{month}"
             self.put(f"{folder}/{name}.zip", zip_of(f"{name}.csv", cells.encode()))
 
-    def put(
-        self,
-        key: str,
-        content: bytes,
-        *,
-        checksum: bytes | None = b"",
-        written: datetime = WRITTEN,
-    ) -> None:
+    def put(self, key: str, content: bytes, *, checksum: bytes | None = b"") -> None:
         """Serve a file as it is, with a true checksum beside it, or the one given, or none."""
         name = key.rsplit("/", 1)[-1]
         true = f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode()
-        self._files[key] = _File(content, _md5(content), written)
+        self._files[key] = _File(content, _md5(content))
         self._files.pop(f"{key}.CHECKSUM", None)
         if checksum is not None:
-            self._files[f"{key}.CHECKSUM"] = _File(checksum or true, _md5(true), written)
+            self._files[f"{key}.CHECKSUM"] = _File(checksum or true, _md5(true))
 
     def lose(self, key: str) -> None:
         """Go on listing a file that is not there any more: 404."""
@@ -153,7 +144,7 @@ class ArchiveServer:
         if file is None or not file.there:
             missing = b"<Error><Code>NoSuchKey</Code></Error>"
             return Response(missing, 404, content_type="application/xml")
-        written = format_datetime(file.written, usegmt=True)
+        written = format_datetime(WRITTEN, usegmt=True)
         headers = {"ETag": f'"{file.etag}"', "Last-Modified": written}
         return Response(file.content, headers=headers)
 
@@ -194,7 +185,7 @@ class ArchiveServer:
         file = self._files[key]
         return (
             f"<Contents><Key>{escape(key)}</Key>"
-            f"<LastModified>{file.written:%Y-%m-%dT%H:%M:%S}.000Z</LastModified>"
+            f"<LastModified>{WRITTEN:%Y-%m-%dT%H:%M:%S}.000Z</LastModified>"
             f"<ETag>&quot;{file.etag}&quot;</ETag><Size>{len(file.content)}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
         )

@@ -3,6 +3,8 @@
 import csv
 import io
 import logging
+import signal
+import threading
 import zipfile
 from datetime import UTC, datetime
 from threading import Event
@@ -13,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from servers.archive import HEADER, ArchiveServer, zip_of
+from servers.archive import HEADER, ArchiveServer, kline_csv, zip_of
 from servers.local import Fault, closed_port
 from walkforge.base import TIMEFRAMES_MS, FetchError, SourceUnreachableError, UsageError
-from walkforge.market import Span, resample
+from walkforge.market import Span
 from walkforge.sources import _http
 from walkforge.sources._archive_files import ArchiveFile
 from walkforge.sources._archive_plan import choose_files
@@ -423,18 +425,125 @@ def test_a_month_after_some_of_its_days_has_the_last_word(archive, connect, hour
     ]
 
 
-def test_days_mend_a_month_that_lacks_them(archive, connect, hours):
+# What a month lacks
+
+
+def lacking(archive, hours, hole) -> pl.DataFrame:
+    """Serve bars whose months lack those that `hole` picks, and whose days have them."""
     archive.add_bars("BTCUSDT", "1h", hours)
-    lacking = hours.filter(pl.col("timestamp").dt.strftime("%Y-%m-%d") != "2024-12-24")
+    poor = hours.filter(~hole)
     with ArchiveServer() as poorer:
-        poorer.add_bars("BTCUSDT", "1h", lacking)
-        archive.put(MONTH.format("2024-12"), poorer.content(MONTH.format("2024-12")))
+        poorer.add_bars("BTCUSDT", "1h", poor)
+        for key in poorer.keys:
+            if "monthly" in key and key.endswith(".zip"):
+                archive.put(key, poorer.content(key))
+    return poor
+
+
+DATE = pl.col("timestamp").dt.strftime("%Y-%m-%d")
+HOURS_OF_TWO_DAYS = DATE.is_in(["2024-12-03", "2024-12-24"]) & (pl.col("timestamp").dt.hour() > 6)
+
+
+def test_what_a_month_lacks_comes_from_the_files_of_its_days(archive, connect, hours):
+    lacking(archive, hours, HOURS_OF_TWO_DAYS)
     source = connect()
-    files = versions(pieces(source))
+    (piece,) = pieces(source, wanted=span("2024-12-01", "2025-01-01"))
+    archive.server.forget()
+    delivery = source.fetch(piece, Halt())
+    assert_frame_equal(
+        delivery.frame, between(hours, "2024-12-01", "2025-01-01"), check_exact=True
+    )
+    assert delivery.answered_to_ms == ms("2025-01-01")
+    assert list(delivery.entry["days"]) == [
+        "BTCUSDT-1h-2024-12-03.zip",
+        "BTCUSDT-1h-2024-12-24.zip",
+    ]
+    assert delivery.entry["checksum_agreed"] is True
+    asked = [path.rsplit("/", 1)[-1].removeprefix("BTCUSDT-1h-") for path in archive.server.paths]
+    names_of_zips = ["2024-12.zip", "2024-12-03.zip", "2024-12-24.zip"]
+    assert [name for name in asked if name.endswith(".zip")] == names_of_zips
+    assert len(asked) == 2 * len(names_of_zips) + 1  # the checksums, and one page of the listing
+    sizes = [len(archive.content(key)) for key in archive.keys if key.endswith("-12-24.zip")]
+    assert delivery.received_bytes > piece.size_bytes + sizes[0]
+
+
+def test_a_month_without_holes_asks_for_nothing_more(archive, connect, hours):
+    archive.add_bars("BTCUSDT", "1h", hours)
+    source = connect()
+    found = pieces(source)
+    archive.server.forget()
+    delivery = source.fetch(found[1], Halt())
+    assert "days" not in delivery.entry
+    assert len(archive.server.requests) == 2
+
+
+def test_of_a_bar_in_both_the_month_has_the_last_word(archive, connect, hours):
+    poor = lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    key = DAY.format("2024-12-24")
+    other = between(hours, "2024-12-24", "2024-12-25").with_columns(volume=pl.lit(2.0))
+    archive.put(key, zip_of("a.csv", kline_csv(other, 3_600_000, header=False, unit="ms")))
+    source = connect()
+    (piece,) = pieces(source, wanted=span("2024-12-01", "2025-01-01"))
+    got = source.fetch(piece, Halt()).frame
+    assert_frame_equal(
+        got.join(poor, on="timestamp", how="semi"), between(poor, "2024-12-01", "2025-01-01")
+    )
+    assert between(got, "2024-12-24T07:00", "2024-12-25")["volume"].unique().to_list() == [2.0]
+
+
+def test_a_day_that_does_not_come_whole_leaves_the_month_for_later(archive, connect, hours):
+    lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    source = connect()
+    (piece,) = pieces(source, wanted=span("2024-12-01", "2025-01-01"))
+    key = DAY.format("2024-12-24")
+    content = archive.content(key)
+    archive.put(key, content, checksum=b"ab" * 32)
+    assert f"{key}: SHA-256" in failure(source, piece)
+    archive.put(key, archive.content(DAY.format("2024-12-23")))
+    assert "24 bars lie outside its span" in failure(source, piece)
+    archive.put(key, content, checksum=None)
+    assert source.fetch(piece, Halt()).entry["checksum_agreed"] is False
+
+
+@pytest.mark.parametrize("first", ["2024-12-10T07:00:00", "2024-12-10", "2024-12-01T09:00:00"])
+def test_nothing_is_looked_for_before_the_first_bar(archive, connect, hours, first):
+    archive.add_bars("BTCUSDT", "1h", between(hours, first, "2025-02-09"))
+    source = connect()
+    found = pieces(source)
+    archive.server.forget()
+    assert "days" not in source.fetch(found[0], Halt()).entry
+    assert len(archive.server.requests) == 2
+
+
+def test_the_first_days_that_the_first_month_lacks_come_too(archive, connect, hours):
+    lacking(archive, hours, DATE < "2024-11-04")
+    source = connect()
+    assert_frame_equal(
+        source.fetch(pieces(source)[0], Halt()).frame, between(hours, "2024-11-01", "2024-12-01")
+    )
+
+
+def test_after_the_end_of_a_delisted_symbol_nothing_is_downloaded(archive, connect, hours):
+    archive.add_bars("BTCUSDT", "1h", between(hours, "2024-11-01", "2024-11-20"), delisted=True)
+    source = connect()
+    found = pieces(source)
+    archive.server.forget()
+    assert len(source.fetch(found[0], Halt()).frame) == 19 * 24
+    assert [path[-7:] for path in archive.server.paths] == ["-11.zip", "HECKSUM", "/bucket"]
+
+
+def test_a_month_that_was_fetched_gives_way_to_its_days_and_nothing_comes_twice(
+    archive, connect, hours
+):
+    lacking(archive, hours, DATE == "2024-12-24")
+    files = versions(pieces(connect(), wanted=span("2024-11-01", "2025-02-01")))
     hole = span("2024-12-24", "2024-12-25")
-    assert names(pieces(source, missing=[hole], files=files)) == ["2024-12-24"]
+    found = pieces(connect(), wanted=hole, missing=[hole], files=files)
+    assert names(found) == ["2024-12-24"]
+    files |= versions(found)
+    assert pieces(connect(), wanted=hole, missing=[hole], files=files) == []
     archive.remove(DAY.format("2024-12-24"))
-    assert names(pieces(connect(), missing=[hole], files=files)) == ["2024-12"]
+    assert pieces(connect(), wanted=hole, missing=[hole], files=files) == []
 
 
 class Drawn:
@@ -476,17 +585,19 @@ def test_the_files_chosen_are_enough_and_none_is_idle(months, days, held, missin
     spans = [Span(i, i + 1) for i in open_days]
     chosen = choose_files(series, wanted=limits, missing=spans, files=held)
     taken = {file.name for file, _ in chosen}
+    current = {file.name: file.version for file in (*series.monthly, *series._days)}
     assert len(taken) == len(chosen)
     for i in open_days:
         ways = {f"m{i // 3}"} if i // 3 in months else set()
         ways |= {f"d{i}"} if i in days else set()
+        ways = {name for name in ways if held.get(name) != current[name]}
         assert not ways or ways & taken, f"day {i} could be had from {ways}"
     for file, replaces in chosen:
-        anew = held.get(file.name, file.version) != file.version
+        assert held.get(file.name) != file.version
+        anew = file.name in held
         inside = range(file.span.start_ms, file.span.end_ms)
         assert anew or set(inside) & set(open_days)
         assert replaces or not anew
-    current = {file.name: file.version for file in (*series.monthly, *series._days)}
     touching = {n for n in held if set(range(*series.span_of(n))) & set(range(*wanted))}
     for name in touching & current.keys():
         assert name in taken or held[name] == current[name]
@@ -495,37 +606,13 @@ def test_the_files_chosen_are_enough_and_none_is_idle(months, days, held, missin
 # Weeks
 
 
-def _weeks(bars: pl.DataFrame) -> pl.DataFrame:
-    from walkforge.market import bars_from_frame, bars_to_frame
-
-    made = bars_from_frame(bars, venue="binance", symbol="BTCUSDT", timeframe="1h", calendar="24/7")
-    return bars_to_frame(resample(made, "1w"))
-
-
-def test_a_week_that_was_not_over_when_its_month_was_written_is_left_for_later(
-    archive, connect, hours
-):
-    weeks = _weeks(hours)
-    archive.add_bars("BTCUSDT", "1w", weeks)
-    key = "data/spot/monthly/klines/BTCUSDT/1w/BTCUSDT-1w-2024-12.zip"
-    whole = connect().pieces("BTCUSDT", "1w", wanted=WINTER, missing=[WINTER], files={})
-    assert [piece.name for piece in whole] == [
-        "BTCUSDT-1w-2024-11.zip",
-        "BTCUSDT-1w-2024-12.zip",
-        "BTCUSDT-1w-2025-01.zip",
-    ]
-    source = connect()
-    assert_frame_equal(fetched(source, whole), between(weeks, "2024-11-01", "2025-02-01"))
-
-    archive.put(key, archive.content(key), written=datetime(2025, 1, 2, tzinfo=UTC))
-    delivery = source.fetch(whole[1], Halt())
-    assert delivery.answered_to_ms == ms("2024-12-30")
-    assert_frame_equal(delivery.frame, between(weeks, "2024-12-01", "2024-12-30"))
-    files, missing = versions(whole), [span("2024-12-30", "2025-01-01")]
-    again = source.pieces("BTCUSDT", "1w", wanted=WINTER, missing=missing, files=files)
-    assert [piece.name for piece in again] == ["BTCUSDT-1w-2024-12.zip"]
-    archive.put(key, archive.content(key), written=datetime(2025, 1, 6, tzinfo=UTC))
-    assert source.fetch(again[0], Halt()).answered_to_ms == ms("2025-01-01")
+def test_weeks_are_refused_for_they_are_made_of_days(archive, connect, hours):
+    archive.add_bars("BTCUSDT", "1h", hours)
+    with pytest.raises(UsageError, match="has no whole weeks: .* fetch 1d, of which") as error:
+        connect().first_ms("BTCUSDT", "1w")
+    assert one_line(error)
+    with pytest.raises(UsageError, match="has no whole weeks"):
+        pieces(connect(), timeframe="1w")
 
 
 # Failures
@@ -814,7 +901,7 @@ def test_unknown_words_are_refused(archive):
 def test_a_source_says_what_it_is(connect):
     spot, perpetual = connect(), connect("perpetual")
     assert (spot.name, spot.venue, perpetual.venue) == ("binance-archive", "binance", "binance_um")
-    assert (spot.provenance, spot.calendar, spot.connections) == ("exchange", "24/7", 12)
+    assert (spot.provenance, spot.calendar, spot.connections) == ("exchange", "24/7", 8)
     assert spot.limits
     assert set(TIMEFRAMES_MS) >= {"1m", "1h", "1w"}
 
@@ -855,6 +942,44 @@ def test_only_the_months_of_the_span_are_downloaded(archive, perpetual, rates):
         perpetual.funding("BTCUSDT", span("2025-02-03", "2025-02-04"), Halt()).schema
         == rates.schema
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "downloaded"),
+    [
+        ("2024-02-29T16:00:00.001", ["2024-03"]),  # right after the last rate of February
+        ("2024-02-29T20:00:00.001", ["2024-03"]),
+        ("2024-02-29T08:00:00.001", ["2024-02", "2024-03"]),
+        ("2024-02-29T16:00:00.000", ["2024-02", "2024-03"]),
+        ("2024-02-29T18:30:00.000", ["2024-02", "2024-03"]),  # no rate is known there
+    ],
+)
+def test_a_month_whose_last_rate_is_known_is_not_downloaded_again(
+    archive, perpetual, rates, start, downloaded
+):
+    archive.add_funding("BTCUSDT", rates)
+    got = perpetual.funding("BTCUSDT", span(start, "2024-04-01"), Halt())
+    assert_frame_equal(got, between(rates, start, "2024-04-01"))
+    zips = [path[-11:-4] for path in archive.server.paths if path.endswith(".zip")]
+    assert sorted(zips) == downloaded
+
+
+class Interrupting(Halt):
+    """Each wait interrupts the main thread as Ctrl-C does, then waits until it is set."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        self.waits.append(Event.wait(self, 20.0))
+        return self.is_set()
+
+
+def test_ctrl_c_ends_the_waits_for_funding(archive, perpetual, rates):
+    archive.add_funding("BTCUSDT", rates)
+    archive.server.fail(Fault("status", "2024-02.zip$", 9, 429, {"Retry-After": "250"}))
+    halt = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        perpetual.funding("BTCUSDT", span("2024-01-01", "2024-04-01"), halt)
+    assert halt.waits == [True]
 
 
 def test_a_perpetual_without_funding_files_has_no_rates(perpetual):

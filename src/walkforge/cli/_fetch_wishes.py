@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from walkforge.base import UsageError, listed, parse_when_ms, timeframe_ms, utc_text
+from walkforge.base import BarsError, UsageError, listed, parse_when_ms, timeframe_ms, utc_text
 from walkforge.market import BarStore, Span, read_universe
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_SINCE = "1y"
 _DEFAULT_TIMEFRAME = "1h"
+_SMALL = ("sample", "file")
 
 
 class Wishes:
@@ -30,10 +31,10 @@ class Wishes:
     ) -> None:
         now_ms = int(time.time() * 1000)
         self._symbols, self._universe, self._update = list(symbols), universe, update
-        self._since_given = since is not None
+        self._since_ms = None if since is None else parse_when_ms(since, now_ms)
+        self._usual_since_ms = parse_when_ms(_DEFAULT_SINCE, now_ms)
+        self._end_ms = min(now_ms, parse_when_ms(until, now_ms) if until else now_ms)
         self._ends: dict[tuple[str, str], int] = {}
-        self.start_ms = parse_when_ms(since or _DEFAULT_SINCE, now_ms)
-        self.end_ms = min(now_ms, parse_when_ms(until, now_ms) if until else now_ms)
         self._timeframes = list(dict.fromkeys(timeframes))
         for timeframe in self._timeframes:
             timeframe_ms(timeframe)
@@ -42,7 +43,7 @@ class Wishes:
     def series(self, source: "Source", store: BarStore, watcher: Any) -> list[tuple[str, str]]:
         """Return (symbol, timeframe) of everything that is wished, symbols as stores name them."""
         if self._update:
-            return self._stored(source, store)
+            return self._stored(source, store, watcher)
         if self._universe is not None:
             names = self._listed(source, watcher)
         else:
@@ -51,26 +52,31 @@ class Wishes:
         timeframes = self._timeframes or [_DEFAULT_TIMEFRAME]
         return [(symbol, timeframe) for symbol in names for timeframe in timeframes]
 
-    def span_in(self, store: BarStore, venue: str) -> Callable[[str, str], Span]:
-        """Return what gives the span of a (symbol, timeframe)."""
+    def span_at(self, source: "Source") -> Callable[[str, str], Span]:
+        """Return what gives the span of a (symbol, timeframe) at a source."""
+        # Of a few files all of them are meant; of an exchange's past as much as is usual.
+        small = source.provenance in _SMALL
+        since_ms = 0 if small else self._usual_since_ms
 
         def span(symbol: str, timeframe: str) -> Span:
-            if self._update and not self._since_given:
+            start_ms = since_ms if self._since_ms is None else self._since_ms
+            if self._update and self._since_ms is None:
                 start_ms = self._ends[symbol, timeframe] + timeframe_ms(timeframe)
-                return Span(start_ms, max(start_ms, self.end_ms))
             asset = self._life.get(symbol)
             listed_ms = None if asset is None else asset.listed_ms
             delisted_ms = None if asset is None else asset.delisted_ms
-            start_ms = max(self.start_ms, listed_ms or self.start_ms)
-            return Span(start_ms, max(start_ms, min(self.end_ms, delisted_ms or self.end_ms)))
+            start_ms = max(start_ms, listed_ms or start_ms)
+            return Span(start_ms, max(start_ms, min(self._end_ms, delisted_ms or self._end_ms)))
 
         return span
 
     def _refuse_nonsense(self) -> None:
-        if self.start_ms >= self.end_ms:
+        since_ms = self._usual_since_ms if self._since_ms is None else self._since_ms
+        if since_ms >= self._end_ms and not (self._update and self._since_ms is None):
+            usual = f", {_DEFAULT_SINCE} before now" if self._since_ms is None else ""
             raise UsageError(
-                f"--since {utc_text(self.start_ms)} does not lie before --until "
-                f"{utc_text(self.end_ms)}"
+                f"--since {utc_text(since_ms)}{usual}, does not lie before --until "
+                f"{utc_text(self._end_ms)}"
             )
         if self._universe is not None and self._symbols:
             raise UsageError("name symbols or a --universe, not both")
@@ -110,15 +116,17 @@ class Wishes:
             raise UsageError(f"{self._universe}: {source.name} lists none of its symbols")
         return names
 
-    def _stored(self, source: "Source", store: BarStore) -> list[tuple[str, str]]:
+    def _stored(self, source: "Source", store: BarStore, watcher: Any) -> list[tuple[str, str]]:
         wanted = {source.name_of(symbol) for symbol in self._symbols} | set(self._life)
+        damaged: list[BarsError] = []
         here = [
             one
-            for one in store.list()
-            if one.venue == source.venue
-            and (not wanted or one.symbol in wanted)
+            for one in store.list(source.venue, damaged=damaged)
+            if (not wanted or one.symbol in wanted)
             and (not self._timeframes or one.timeframe in self._timeframes)
         ]
+        for error in damaged:
+            watcher.note(f"left out: {error}")
         if not here:
             raise UsageError(
                 f"{store.root}: no stored series of {source.venue} to bring up to date; fetch "
@@ -129,6 +137,6 @@ class Wishes:
 
     def _all_of(self, source: "Source") -> list[str]:
         """Return all symbols of a source that is small enough to be meant whole."""
-        if source.provenance in ("sample", "file"):
+        if source.provenance in _SMALL:
             return [listing.symbol for listing in source.listings()]
         raise UsageError("name the symbols, such as BTCUSDT, or a --universe, or say --update")

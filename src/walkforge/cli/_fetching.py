@@ -1,5 +1,6 @@
 """`data fetch`: bars from where they really come from."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,8 +35,8 @@ UrlOption = Annotated[
     typer.Option(
         "--url",
         metavar="KEY=URL",
-        envvar="WALKFORGE_URLS",
-        help="Ask a mirror or a local server: files=..., listing=... (archive), api=... (others).",
+        help="Ask a mirror or a local server: files=..., listing=... (archive), api=... (others). "
+        "WALKFORGE_URLS holds such words, too, parted by spaces.",
     ),
 ]
 
@@ -77,9 +78,10 @@ def fetch(
     exchange: ExchangeOption = None,
     folder: FolderOption = None,
     kind: Annotated[
-        str, typer.Option(help="The law of a simulated market: garch, regimes, planted, ...")
-    ] = "garch",
-    seed: Annotated[int, typer.Option(help="The seed of simulated markets.")] = 0,
+        str | None,
+        typer.Option(help="The law of a simulated market: gbm, garch, regimes, markov, planted."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of simulated markets.")] = None,
     edge: Annotated[
         float | None, typer.Option(help="How strong the edge of a planted market is.")
     ] = None,
@@ -102,28 +104,49 @@ def fetch(
     law = {"kind": kind, "seed": seed, "edge": edge}
     place = BarStore(store)
     origin = sources.make_source(
-        source, market=market, exchange=exchange, folder=folder, urls=read_urls(urls), law=law
+        source,
+        market=market,
+        exchange=exchange,
+        folder=folder,
+        urls=read_urls(urls, source),
+        law=law,
     )
 
     def plan(watcher: Any) -> "Sequence[SeriesPlan]":
         series = wishes.series(origin, place, watcher)
-        wanted = wishes.span_in(place, origin.venue)
-        return sources.make_plan(origin, place, series, wanted, told=watcher.item)
+        return sources.make_plan(origin, place, series, wishes.span_at(origin), told=watcher.item)
 
     bring(origin, place, plan, dry_run=dry_run, as_json=as_json)
 
 
-def read_urls(words: Sequence[str] | None) -> dict[str, str]:
-    """Return the addresses of `KEY=URL` words; raise UsageError for other words."""
-    from walkforge.base import UsageError
+def read_urls(words: Sequence[str] | None, source: str) -> dict[str, str]:
+    """Return a source's addresses out of `KEY=URL` words and those of WALKFORGE_URLS.
+
+    In the environment `SOURCE.KEY=URL` counts for one source, and what a source does not know is
+    meant for others. Raises UsageError for other words, without repeating what may be a password.
+    """
+    from walkforge import sources
 
     found = {}
-    for word in words or ():
-        key, equals, url = word.partition("=")
-        if not equals or not url.startswith(("http://", "https://")):
-            raise UsageError(f"--url {key}: expected KEY=URL with http:// or https://")
-        found[key] = url
-    return found
+    for name, url in _pairs(os.environ.get("WALKFORGE_URLS", "").split()):
+        owner, _, key = name.rpartition(".")
+        if owner in ("", source) and key in sources.URL_KEYS.get(source, ()):
+            found[key] = url
+    return found | dict(_pairs(words or ()))
+
+
+def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+    from walkforge.base import UsageError
+
+    pairs = []
+    for word in words:
+        name, equals, url = word.partition("=")
+        if not equals or "/" in name or not url.startswith(("http://", "https://")):
+            raise UsageError(
+                "--url: expected KEY=URL with http:// or https://, such as files=http://localhost"
+            )
+        pairs.append((name, url))
+    return pairs
 
 
 def bring(
@@ -149,24 +172,45 @@ def bring(
             plans = plan(watcher)
             if not dry_run:
                 report = sources.fetch(source, store, plans, watcher=FetchProgress(watcher))
-                spans = {one.symbol: one.wanted for one in plans}
-                sources.fetch_funding(source, store, spans, report, told=watcher.item)
-                if report.ok and isinstance(source, sources.InstrumentSource):
-                    sources.refresh_instruments(source, store, spans)
+                _bring_beside(source, store, plans, report, watcher)
     except KeyboardInterrupt:
         print("what has come is stored; the same command goes on from there", file=sys.stderr)
         raise
     finally:
         source.close()
     if dry_run:
-        _print_plans(plans, as_json)
+        _print_plans(source, plans, as_json)
         return
     _print_report(report, as_json)
     if not report.ok:
         raise typer.Exit(1)
 
 
-def _print_plans(plans: "Sequence[SeriesPlan]", as_json: bool) -> None:
+def _bring_beside(
+    source: "Source",
+    store: "BarStore",
+    plans: "Sequence[SeriesPlan]",
+    report: "FetchReport",
+    watcher: Any,
+) -> None:
+    """Bring what belongs to bars: funding rates and instruments, where the source has them."""
+    from walkforge import sources
+    from walkforge.base import WalkforgeError
+
+    spans: dict[str, Any] = {}
+    for one in plans:
+        if not one.problem:
+            begin = min(one.wanted.start_ms, spans.get(one.symbol, one.wanted)[0])
+            spans[one.symbol] = one.wanted._replace(start_ms=begin)
+    sources.fetch_funding(source, store, spans, report, told=watcher.item)
+    if report.stopped is None and isinstance(source, sources.InstrumentSource):
+        try:
+            sources.refresh_instruments(source, store, spans)
+        except WalkforgeError as error:
+            report.notes.append(f"instruments not refreshed: {error}")
+
+
+def _print_plans(source: "Source", plans: "Sequence[SeriesPlan]", as_json: bool) -> None:
     from walkforge.base import json_text
 
     if as_json:
@@ -192,6 +236,8 @@ def _print_report(report: "FetchReport", as_json: bool) -> None:
             print(one.summary())
         for symbol, n_new in report.funding.items():
             print(f"{symbol} funding: {n_new} new rates")
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     if report.stopped:
         print(f"walkforge: error: {report.stopped}", file=sys.stderr)
     for failed in report.failed:

@@ -48,7 +48,7 @@ def instruments(
         raise UsageError("--refresh and --exchange NAME go together")
     place = BarStore(store)
     if exchange is not None:
-        venue = _refresh(place, exchange, market, read_urls(urls))
+        venue = _refresh(place, exchange, market, read_urls(urls, "ccxt"))
     found = _known(place, venue)
     if as_json:
         print(json_text([{"venue": name, **one.as_dict()} for name, one in found], indent=2))

@@ -56,7 +56,7 @@ def repair(
 
     if source is not None:
         origin = sources.make_source(
-            source, market=market, exchange=exchange, folder=folder, urls=read_urls(urls)
+            source, market=market, exchange=exchange, folder=folder, urls=read_urls(urls, source)
         )
         store, series = market_room.stored_below(path)
         here = [

@@ -74,7 +74,9 @@ def universe(
         if out.exists():
             raise UsageError(f"{out}: is there already; name another file")
         found = _build(
-            sources.make_source(source, market=market, exchange=exchange, urls=read_urls(urls)),
+            sources.make_source(
+                source, market=market, exchange=exchange, urls=read_urls(urls, source)
+            ),
             quote,
             out,
         )

@@ -2,14 +2,14 @@
 
 from ._bars import PROVENANCES, Bars
 from ._bars_file import BarsFile, provenance_of_file, read_bars_file_frame
-from ._calendar import CALENDARS, Hole
+from ._calendar import CALENDARS, Hole, bin_starts
 from ._check import CheckLimits, CheckReport, check_bars, check_path
 from ._coverage import coverage, coverage_strip
 from ._export import EXPORT_FORMS, ExportReport, export_bars
 from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
 from ._folders import read_folder, read_symbol, read_venues, venues_by_symbol
 from ._frames import bars_from_frame, bars_to_frame
-from ._funding import Funding, funding_known_at, read_funding, write_funding
+from ._funding import Funding, funding_asked, funding_known_at, read_funding, write_funding
 from ._import import ImportReport, import_bars
 from ._info import data_info
 from ._instrument import Instrument, is_perpetual_venue
@@ -25,7 +25,7 @@ from ._pick import only_timeframe, read_bars
 from ._raw_files import data_files
 from ._repair import RepairReport, repair_bars
 from ._resample import resample
-from ._rows import Rows, rows_of_frame
+from ._rows import Rows, join_rows, rows_of_frame
 from ._sample import sample_bars
 from ._series import holds_series, timeframes_in
 from ._series_info import SeriesInfo, series_info
@@ -74,6 +74,7 @@ __all__ = [
     "bars_frame_of_zip",
     "bars_from_frame",
     "bars_to_frame",
+    "bin_starts",
     "check_bars",
     "check_path",
     "coverage",
@@ -82,12 +83,14 @@ __all__ = [
     "data_files",
     "data_info",
     "export_bars",
+    "funding_asked",
     "funding_known_at",
     "guess_names",
     "holds_series",
     "import_bars",
     "instrument_of",
     "is_perpetual_venue",
+    "join_rows",
     "join_spans",
     "liquidity",
     "markov_chain",

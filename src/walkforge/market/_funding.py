@@ -6,6 +6,7 @@ They lie beside a symbol's bars, ROOT/VENUE/SYMBOL/funding.parquet, with the col
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from walkforge.base import (
 from ._bars import PROVENANCES
 from ._frames import write_parquet
 from ._raw_files import read_metadata
+from ._spans import Span, join_spans
 from ._turns import taking_turns
 from ._writing import common_provenance
 
@@ -112,11 +114,19 @@ def read_funding(symbol_folder: Path) -> Funding | None:
     return _funding_of(frame, str(path), read_metadata(path).get("provenance", "file"))
 
 
+def funding_asked(symbol_folder: Path) -> tuple[Span, ...]:
+    """Return the spans that sources have answered for, whether anything was paid there or not."""
+    path = symbol_folder / FUNDING
+    told = read_metadata(path).get("asked", ()) if path.is_file() else ()
+    return join_spans(Span(*span) for span in told)
+
+
 def write_funding(
     symbol_folder: Path,
     frame: pl.DataFrame,
     *,
     entry: dict[str, Any],
+    asked: Sequence[Span] = (),
     provenance: str = "exchange",
     replaces: bool = False,
 ) -> int:
@@ -124,9 +134,10 @@ def write_funding(
 
     A rate within a second of a stored one is that one, and keeps its stamp. Where the two differ,
     the new one is refused, or takes its place if `replaces`, and then counts as new. `entry` says
-    where the rates came from; the file's metadata keeps it where there was anything new. The file
-    is replaced at once. Raises BarsError, and changes nothing, for a contradiction, a frame that
-    holds something else, a mixture of provenances, or a disk that refuses.
+    where the rates came from; the file's metadata keeps it where there was anything new. `asked`
+    is what the source has answered for; see `funding_asked`. The file is replaced at once. Raises
+    BarsError, and changes nothing, for a contradiction, a frame that holds something else, a
+    mixture of provenances, or a disk that refuses.
     """
     path = symbol_folder / FUNDING
     name = f"{symbol_folder.absolute().parent.name}/{symbol_folder.name}/funding"
@@ -139,9 +150,15 @@ def write_funding(
             if stored is not None:
                 provenance = common_provenance(name, stored.provenance, provenance)
             joined, n_new = _join(stored, given, provenance, replaces=replaces, name=name)
-            if n_new:
+            before = funding_asked(symbol_folder)
+            answered = join_spans([*before, *asked])
+            if n_new or (stored is not None and answered != before):
                 sources = [] if stored is None else read_metadata(path).get("sources", [])
-                told = {"provenance": provenance, "sources": [*sources, entry]}
+                told = {
+                    "provenance": provenance,
+                    "sources": [*sources, *([entry] if n_new else [])],
+                    "asked": answered,
+                }
                 with atomic_path(path) as temporary:
                     write_parquet(temporary, _frame_of(joined), told)
             return n_new

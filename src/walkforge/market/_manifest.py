@@ -7,13 +7,14 @@ names is the series, and nothing else is.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from walkforge.base import BarsError, write_json
 
+from ._calendar import CALENDARS
 from ._columns import VALUES
 from ._spans import Span, join_spans
 
@@ -50,8 +51,10 @@ class Manifest:
     history: tuple[str, ...] = ()
     columns: tuple[str, ...] = VALUES
     """The columns beside `timestamp`; those after the usual five may hold NaN."""
-    asked: tuple[Span, ...] = ()
-    """What sources have answered for, whether they had bars there or not."""
+    asked: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
+    """What each source has answered for, whether it had bars there or not."""
+    took_sha256: str | None = None
+    """The single file that the parts were made of, which goes once they are the series."""
     parts: tuple[StoredPart, ...] = ()
     sources: tuple[dict[str, Any], ...] = ()
     """Where bars came from: `source`, `file`, `version`, `sha256`, `from`, `to`, `fetched_at`."""
@@ -77,6 +80,13 @@ class Manifest:
             for entry in self.sources
             if entry.get("source") == source and "file" in entry
         }
+
+    def with_asked(self, source: str, spans: Sequence[Span]) -> Manifest:
+        """Return the manifest with more that a source has answered for."""
+        if not spans:
+            return self
+        joined = join_spans([*self.asked.get(source, ()), *spans])
+        return replace(self, asked={**self.asked, source: joined})
 
     def with_sources(self, entries: Sequence[dict[str, Any]]) -> Manifest:
         """Return the manifest with more entries; a file that came again replaces its entry.
@@ -114,6 +124,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def _from_plain(plain: Any) -> Manifest:
     if plain["format"] != _FORMAT:
         raise ValueError(f"format {plain['format']!r}, this version of Walkforge knows {_FORMAT}")
+    if not plain["parts"] or plain["calendar"] not in CALENDARS:
+        raise ValueError(f"{len(plain['parts'])} parts, calendar {plain['calendar']!r}")
     named = {name: plain[name] for name in ("venue", "symbol", "timeframe", "provenance")}
     return Manifest(
         **named,
@@ -121,7 +133,11 @@ def _from_plain(plain: Any) -> Manifest:
         calendar_named=plain["calendar_named"],
         history=tuple(plain["history"]),
         columns=tuple(plain["columns"]),
-        asked=join_spans(Span(start, end) for start, end in plain["asked"]),
+        asked={
+            name: join_spans(Span(start, end) for start, end in spans)
+            for name, spans in plain["asked"].items()
+        },
+        took_sha256=plain["took_sha256"],
         parts=tuple(
             StoredPart(**{**part, "sources": tuple(part["sources"])}) for part in plain["parts"]
         ),

@@ -72,11 +72,15 @@ class Joined:
     new: int
     differing: int
     """New rows that differ from stored ones: passed over, or taken in their place."""
+    lacking: int
+    """Old rows between the first and the last new one that the new ones do not have."""
     changed: bool
     """Whether anything is other than before."""
 
 
-def join(old: Rows, new: Rows, *, on_conflict: str, place: Callable[[int], str]) -> Joined:
+def join_rows(
+    old: Rows, new: Rows, *, on_conflict: str, place: Callable[[int], str] = utc_text
+) -> Joined:
     """Return old and new rows in time order, each time once; both rise.
 
     A new row for the time of an old one changes nothing where the two agree, but fills in columns
@@ -85,7 +89,7 @@ def join(old: Rows, new: Rows, *, on_conflict: str, place: Callable[[int], str])
     """
     one_of("way to join", on_conflict, ON_CONFLICT)
     if not len(old):
-        return Joined(new, len(new), 0, len(new) > 0)
+        return Joined(new, len(new), differing=0, lacking=0, changed=len(new) > 0)
     columns = (*old.columns, *(name for name in new.columns if name not in old.columns))
     old, new = old.with_columns(columns), new.with_columns(columns)
     known, at = _known(old.timestamp, new.timestamp)
@@ -106,7 +110,20 @@ def join(old: Rows, new: Rows, *, on_conflict: str, place: Callable[[int], str])
     stamps = np.concatenate([old.timestamp, added.timestamp])
     order = np.argsort(stamps, kind="stable")
     rows = Rows(stamps[order], np.concatenate([values, added.values])[order], columns)
-    return Joined(rows, len(added), int(differs.sum()), changed or len(added) > 0)
+    return Joined(
+        rows,
+        len(added),
+        differing=int(differs.sum()),
+        lacking=_lacking(old.timestamp, new.timestamp),
+        changed=changed or len(added) > 0,
+    )
+
+
+def _lacking(old: IntArray, new: IntArray) -> int:
+    if not len(new):
+        return 0
+    begin, end = np.searchsorted(old, [new[0], new[-1] + 1])
+    return int(end - begin - np.isin(old[begin:end], new).sum())
 
 
 def _known(old: IntArray, new: IntArray) -> tuple[BoolArray, IntArray]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
 from walkforge.base import TIMEFRAMES_MS, BarsError, timeframe_ms
@@ -59,8 +60,13 @@ def read_series(
     place = folder / timeframe
     if not (place / MANIFEST).is_file():
         path = folder / f"{timeframe}.parquet"
-        bars = read_bars_file(path, venue=venue, symbol=folder.name, timeframe=timeframe)
-        return bars.between(start_ms, end_ms)
+        try:
+            bars = read_bars_file(path, venue=venue, symbol=folder.name, timeframe=timeframe)
+            return bars.between(start_ms, end_ms)
+        except BarsError:
+            # A writer may just have put the file into parts.
+            if path.is_file() or not (place / MANIFEST).is_file():
+                raise
 
     def read(manifest: Manifest) -> Bars:
         parts = manifest.parts_in(start_ms, end_ms)
@@ -107,21 +113,29 @@ def collect(frame: pl.LazyFrame, place: Path) -> pl.DataFrame:
         raise BarsError(f"{place}: damaged: {reason}") from None
 
 
-def covered(folder: Path, timeframe: str, within: Span) -> tuple[Span, ...]:
-    """Return where a series needs no asking: spans answered for, and bars without a hole.
+def covered(folder: Path, timeframe: str, within: Span, source: str) -> tuple[Span, ...]:
+    """Return where a source needs no asking: what it has answered for, and bars without a hole.
 
     Looks no further than `within`, and at no bar where all of it was answered for.
     """
     if not holds_series(folder, timeframe):
         return ()
     manifest = manifest_of(folder, timeframe)
-    asked = () if manifest is None else manifest.asked
-    if not spans_left([within], asked):
-        return asked
+    asked = {} if manifest is None else manifest.asked
+    mine = tuple(asked.get(source, ()))
+    if not spans_left([within], mine):
+        return mine
     start_ms, end_ms = within
     step_ms = timeframe_ms(timeframe)
     bars = read_series(
         folder, timeframe, venue=folder.parent.name, start_ms=start_ms, end_ms=end_ms
     )
     breaks = hole_before(bars.timestamp, step_ms, bars.calendar)
-    return join_spans([*asked, *spans_of_bars(bars.timestamp, breaks, step_ms)])
+    # A night is no hole, but where somebody stopped asking in the middle of a pause, nobody
+    # knows whether bars belong there.
+    edges = np.array(sorted({edge for spans in asked.values() for span in spans for edge in span}))
+    if len(edges) and len(bars):
+        begins = np.searchsorted(edges, bars.closes_at[:-1], side="left")
+        ends = np.searchsorted(edges, bars.timestamp[1:], side="right")
+        breaks[1:] |= (ends > begins) & (np.diff(bars.timestamp) > step_ms)
+    return join_spans([*mine, *spans_of_bars(bars.timestamp, breaks, step_ms)])

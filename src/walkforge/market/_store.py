@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,15 @@ from typing import Any
 
 import polars as pl
 
-from walkforge.base import TIMEFRAMES_MS, BarsError, listed, nearest, timeframe_ms, utc_text
+from walkforge.base import (
+    TIMEFRAMES_MS,
+    BarsError,
+    listed,
+    nearest,
+    one_of,
+    timeframe_ms,
+    utc_text,
+)
 
 from ._bars import Bars
 from ._calendar import holes_in
@@ -20,10 +28,9 @@ from ._manifest import MANIFEST, Manifest
 from ._names import counted, safe_name
 from ._parts import scan_parts
 from ._raw_files import read_metadata, read_raw_file
-from ._rows import Rows, rows_of_frame
+from ._rows import rows_of_frame
 from ._series import covered, holds_series, manifest_of, read_series, timeframes_in, with_manifest
 from ._spans import Span
-from ._tables import read_table
 from ._writing import Addition, Staged, commit, stage, writing
 
 
@@ -168,28 +175,34 @@ class BarStore:
     ) -> pl.LazyFrame:
         """Return `timestamp` and the columns of the bars that open in [start_ms, end_ms), lazily.
 
-        Of a series in parts, parts outside the range and other columns are never read. Columns
-        that a part does not have are null. Raises as `read` does.
+        Of a series in parts, parts outside the range and other columns are never read, and no
+        digest is compared. A column that a part does not have is null there. Collect the frame
+        before somebody writes to the series. Raises as `read` does, and UsageError for columns
+        that the series does not have.
         """
         folder = self._folder_of(venue, symbol, timeframe)
         place = folder / timeframe
         if not (place / MANIFEST).is_file():
             bars = self.read(venue, symbol, timeframe, start_ms=start_ms, end_ms=end_ms)
             return bars_to_frame(bars).lazy().select("timestamp", *columns)
-        return with_manifest(
-            place,
-            lambda manifest: scan_parts(
-                place, manifest.parts_in(start_ms, end_ms), columns, start_ms, end_ms
-            ),
-        )
+
+        def scan(manifest: Manifest) -> pl.LazyFrame:
+            for column in columns:
+                one_of(f"column of {venue}/{symbol}/{timeframe}", column, manifest.columns)
+            parts = manifest.parts_in(start_ms, end_ms)
+            return scan_parts(place, parts, columns, start_ms, end_ms)
+
+        return with_manifest(place, scan)
 
     def manifest(self, venue: str, symbol: str, timeframe: str) -> Manifest | None:
         """Return what is known of a series in parts; None for a single file or nothing."""
         return manifest_of(self.path(venue, symbol, timeframe).parent, timeframe)
 
-    def covered(self, venue: str, symbol: str, timeframe: str, within: Span) -> tuple[Span, ...]:
-        """Return the spans that need no asking: answered for before, or bars without a hole."""
-        return covered(self.path(venue, symbol, timeframe).parent, timeframe, within)
+    def covered(
+        self, venue: str, symbol: str, timeframe: str, within: Span, source: str
+    ) -> tuple[Span, ...]:
+        """Return where a source needs no asking: what it answered for, and bars without a hole."""
+        return covered(self.path(venue, symbol, timeframe).parent, timeframe, within, source)
 
     def holes(self, venue: str, symbol: str, timeframe: str) -> tuple[Span, ...]:
         """Return the spans in a series where bars are missing, by its calendar."""
@@ -238,21 +251,32 @@ class BarStore:
                 if staged.changed:
                     commit(folder, timeframe, staged.manifest)
         except OSError as error:
-            raise BarsError(f"{place}: cannot be written: {error.strerror or error}") from None
+            raise BarsError(f"{place}: cannot be written: {error.strerror or error}") from error
 
-    def list(self) -> list[StoredBars]:
-        """Return every stored series in the order of the names; only manifests are read."""
-        return [
-            _describe(folder, timeframe)
-            for folder in sorted(path for path in self.root.glob("*/*") if path.is_dir())
-            for timeframe in timeframes_in(folder)
-        ]
+    def list(
+        self, venue: str | None = None, *, damaged: list[BarsError] | None = None
+    ) -> list[StoredBars]:
+        """Return every stored series, or those of a venue, by name; only manifests are read.
+
+        What is wrong with a series that cannot be described goes into `damaged` where such a list
+        is given; otherwise it is raised.
+        """
+        found = []
+        for folder in sorted(self.root.glob(f"{venue or '*'}/*")):
+            for timeframe in timeframes_in(folder):
+                try:
+                    found.append(_describe(folder, timeframe))
+                except BarsError as error:
+                    if damaged is None:
+                        raise
+                    damaged.append(error)
+        return found
 
     def _folder_of(self, venue: str, symbol: str, timeframe: str) -> Path:
         folder = self.path(venue, symbol, timeframe).parent
         if not holds_series(folder, timeframe):
             name = f"{venue}/{symbol}/{timeframe}"
-            there = [f"{s.venue}/{s.symbol}/{s.timeframe}" for s in self.list()]
+            there = [f"{s.venue}/{s.symbol}/{s.timeframe}" for s in self.list(damaged=[])]
             raise BarsError(
                 f"{self.root}: no bars of {name}{nearest(name, there)}; there are "
                 f"{listed(there) or 'none'}. Bring them in with `walkforge data fetch` or "
@@ -273,7 +297,11 @@ def stored_below(path: Path) -> tuple[BarStore, list[StoredBars]]:
     is_venue = not is_symbol and place.is_dir() and any(map(timeframes_in, place.iterdir()))
     root = place.parents[1] if is_symbol else place.parent if is_venue else place
     store = BarStore(root)
-    found = [one for one in store.list() if path == one.path or path in one.path.parents]
+    found = [
+        one
+        for one in store.list(None if place == root else place.relative_to(root).parts[0])
+        if path in (one.path, one.path.with_suffix(""), *one.path.parents)
+    ]
     if not found:
         raise BarsError(
             f"{path}: no series of bars there; expected a store, or a VENUE, SYMBOL or TIMEFRAME "
@@ -292,24 +320,28 @@ def _staged(folder: Path, names: tuple[str, str, str], addition: Addition) -> St
 
 
 def _whole_file(folder: Path, timeframe: str) -> Addition:
-    """Return a series that lies there as one file, with all that its metadata tells."""
+    """Return a series that lies there as one file, with all that it holds and tells."""
+    path = folder / f"{timeframe}.parquet"
     bars = read_series(folder, timeframe, venue=folder.parent.name)
-    raw = read_raw_file(folder / f"{timeframe}.parquet")
-    table = read_table(raw.parts[0])
-    told = raw.metadata
+    raw = read_raw_file(path, every_column=True)
+    part, told = raw.parts[0], raw.metadata
+    own = set(part.columns.values())
+    more = [name for name, kind in part.frame.schema.items() if kind.is_float() and name not in own]
     return Addition(
-        rows=Rows(table.timestamp, table.values),
+        rows=rows_of_frame(bars_to_frame(bars).hstack(part.frame.select(more))),
         provenance=bars.provenance,
         calendar=bars.calendar,
         calendar_named=told.get("calendar_named"),
         history=bars.history,
         sources=tuple(_entry_of(entry) for entry in told.get("sources", ())),
+        took_sha256=raw.sha256,
     )
 
 
-def _entry_of(told: dict[str, Any]) -> dict[str, Any]:
+def _entry_of(told: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a single file's metadata tells of a source, as a manifest's entry."""
-    return {"source": "file", **told, "fetched_at": told.pop("imported_at", None)}
+    kept = {name: value for name, value in told.items() if name != "imported_at"}
+    return {"source": "file", **kept, "fetched_at": told.get("imported_at")}
 
 
 def _report(staged: Staged, rows_given: int, path: Path) -> WriteReport:
@@ -352,16 +384,7 @@ def _describe(folder: Path, timeframe: str) -> StoredBars:
 
 def _describe_file(path: Path, names: dict[str, str]) -> StoredBars:
     metadata = read_metadata(path)
-    span = pl.scan_parquet(path, glob=False).select(
-        rows=pl.len(),
-        first=pl.col("timestamp").min().dt.epoch("ms"),
-        last=pl.col("timestamp").max().dt.epoch("ms"),
-    )
-    try:
-        rows, first_ms, last_ms = span.collect().row(0)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).split("\n")[0]
-        raise BarsError(f"{path}: not a readable file of bars: {reason}") from None
+    rows, first_ms, last_ms = _span_of_file(path, names)
     return StoredBars(
         **names,
         rows=rows,
@@ -373,3 +396,20 @@ def _describe_file(path: Path, names: dict[str, str]) -> StoredBars:
         fetched_at=None,
         path=path,
     )
+
+
+def _span_of_file(path: Path, names: dict[str, str]) -> tuple[int, int, int]:
+    """Return rows, first and last stamp; without reading prices where the stamps are ours."""
+    if pl.scan_parquet(path, glob=False).collect_schema().get("timestamp") is None:
+        bars = read_series(path.parent, names["timeframe"], venue=names["venue"])
+        return len(bars), int(bars.timestamp[0]), int(bars.timestamp[-1])
+    span = pl.scan_parquet(path, glob=False).select(
+        rows=pl.len(),
+        first=pl.col("timestamp").min().dt.epoch("ms"),
+        last=pl.col("timestamp").max().dt.epoch("ms"),
+    )
+    try:
+        return span.collect().row(0)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).split("\n")[0]
+        raise BarsError(f"{path}: not a readable file of bars: {reason}") from None

@@ -7,7 +7,8 @@ manifest. A kill leaves at worst parts that nobody names, and the next writer cl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,16 +17,24 @@ from typing import Any
 
 import numpy as np
 
-from walkforge.base import BarsError, IntArray, utc_text
+from walkforge.base import BarsError, IntArray, digest_of_file, utc_text
 
 from ._calendar import CALENDAR_SHOWS_MS, infer_calendar
 from ._manifest import MANIFEST, Manifest, StoredPart, read_manifest, write_manifest
 from ._names import counted
-from ._parts import by_period, read_part, scan_parts, write_part
-from ._rows import Joined, Rows, join
+from ._parts import by_period, read_part, refuse_damage, scan_parts, write_part
+from ._rows import Joined, Rows, join_rows
 from ._series import collect
-from ._spans import Span, join_spans
+from ._spans import Span
 from ._turns import taking_turns
+
+_BEGUN = ".begun"
+# Our own parts, and files half written; whatever else lies in a series' folder is not ours.
+_OURS = re.compile(
+    r"\d{4}(-\d\d)?\.[0-9a-f]{12}\.parquet"
+    r"|\.\d{4}(-\d\d)?\.\d+\.part"
+    r"|\.manifest\.json\.\d+\.part"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +50,11 @@ class Addition:
     history: tuple[str, ...] = ()
     sources: tuple[dict[str, Any], ...] = ()
     asked: tuple[Span, ...] = ()
+    """What the source of these bars has answered for, beside the bars themselves."""
+    asked_of: str = ""
+    """That source's name."""
+    took_sha256: str | None = None
+    """The single file that these are the bars of."""
     on_conflict: str = "refuse"
     reason: str = ""
     """Why bars are replaced; stands in the history with their number, where any were."""
@@ -58,7 +72,7 @@ def writing(folder: Path, timeframe: str) -> Iterator[None]:
         try:
             yield
         finally:
-            _clear(folder / timeframe)
+            _clear(folder, timeframe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,7 @@ def stage(
     """
     place = folder / names[2]
     manifest = _grown(names, old, addition)
+    _begin(place)
     known = {} if old is None else {part.file.split(".")[0]: part for part in old.parts}
     joined = {
         period: _join(place, known.get(period), rows, addition)
@@ -91,53 +106,101 @@ def stage(
     changed = {period: one.rows for period, one in joined.items() if one.changed}
     untouched = [part for period, part in known.items() if period not in changed]
     stamps = _all_stamps(place, untouched, changed)
-    if old is not None:
-        manifest = replace(manifest, calendar=_calendar(manifest, stamps))
-    differing = sum(one.differing for one in joined.values())
-    if differing and addition.on_conflict == "replace":
-        line = f"{counted(differing, 'bar')} replaced: {addition.reason}"
-        manifest = replace(manifest, history=(*manifest.history, line))
-    written = _write_parts(place, manifest, known, changed, addition)
     manifest = replace(
         manifest,
-        parts=tuple(part for _, part in sorted({**known, **written}.items())),
+        calendar=_calendar(manifest, stamps, first=old is None),
+        history=(*manifest.history, *_replaced(joined.values(), addition)),
         columns=_all_columns(manifest, changed),
     )
+    written = _write_parts(place, manifest, known, changed, addition)
+    parts = tuple(part for _, part in sorted({**known, **written}.items()))
+    manifest = replace(manifest, parts=parts)
     return Staged(
         manifest,
         stamps,
         rows_new=sum(one.new for one in joined.values()),
-        differing=differing,
+        differing=sum(one.differing for one in joined.values()),
         changed=manifest != old,
     )
 
 
 def commit(folder: Path, timeframe: str, manifest: Manifest) -> None:
-    """Make a staged manifest the series; the single file that it replaces goes."""
+    """Make a staged manifest the series."""
     place = folder / timeframe
     _settle(place)
     write_manifest(place, manifest)
-    _settle(place)
-    (folder / f"{timeframe}.parquet").unlink(missing_ok=True)
+    with suppress(OSError):  # the manifest is there; whether it outlives a power cut is all
+        _settle(place)
 
 
-def _clear(place: Path) -> None:
-    """Remove what the manifest does not name: old parts, and what a failure or a kill left."""
-    if not place.is_dir():
+def _begin(place: Path) -> None:
+    """Make a folder ready for a first write, marked so that what a kill leaves may go.
+
+    Raises BarsError for parts that lie there without the manifest that they had.
+    """
+    if (place / MANIFEST).is_file() or (place / _BEGUN).is_file():
         return
-    manifest = read_manifest(place) if (place / MANIFEST).is_file() else None
-    named = set() if manifest is None else {part.file for part in manifest.parts}
-    for path in place.iterdir():
-        if path.suffix in (".parquet", ".part") and path.name not in named and path.is_file():
-            path.unlink(missing_ok=True)
-    if manifest is None:
+    parts = [path for path in place.glob("*.parquet") if _OURS.fullmatch(path.name)]
+    if parts:
+        raise BarsError(
+            f"{place}: {counted(len(parts), 'part')} of a series without its {MANIFEST}. Put that "
+            "back, or move the folder away and bring the parts in with `walkforge data import`."
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    (place / _BEGUN).touch()
+    _settle(place)
+
+
+def _clear(folder: Path, timeframe: str) -> None:
+    """Remove what a series left behind: old parts, and what a failure or a kill left.
+
+    Files of other names are somebody's own and stay.
+    """
+    place = folder / timeframe
+    begun = place / _BEGUN
+    if (place / MANIFEST).is_file():
+        manifest = read_manifest(place)
+        _unlink_ours(place, {part.file for part in manifest.parts})
+        begun.unlink(missing_ok=True)
+        single = folder / f"{timeframe}.parquet"
+        if single.is_file() and digest_of_file(single) == manifest.took_sha256:
+            single.unlink(missing_ok=True)
+    elif begun.is_file():
+        _unlink_ours(place, set())
+        begun.unlink(missing_ok=True)
         with suppress(OSError):  # somebody's own files lie there
             place.rmdir()
 
 
+def _unlink_ours(place: Path, named: set[str]) -> None:
+    for path in place.iterdir():
+        if _OURS.fullmatch(path.name) and path.name not in named:
+            path.unlink(missing_ok=True)
+
+
+def _replaced(joined: Iterable[Joined], addition: Addition) -> list[str]:
+    """Return what a replacement did to stored bars, for the history."""
+    if addition.on_conflict != "replace":
+        return []
+    every = list(joined)
+    differing, lacking = sum(one.differing for one in every), sum(one.lacking for one in every)
+    lines = []
+    if differing:
+        lines.append(f"{counted(differing, 'bar')} replaced: {addition.reason}")
+    if lacking:
+        # Never taken away: it may be the new file that lost them.
+        lines.append(f"{counted(lacking, 'bar')} kept that are not in it: {addition.reason}")
+    return lines
+
+
 def _join(place: Path, part: StoredPart | None, rows: Rows, addition: Addition) -> Joined:
-    before = Rows.none() if part is None else read_part(place, part)
-    return join(before, rows, on_conflict=addition.on_conflict, place=addition.place)
+    if part is None:
+        before = Rows.none()
+    else:
+        # What is damaged would get a new digest, and be believed from then on.
+        refuse_damage(place, [part])
+        before = read_part(place, part)
+    return join_rows(before, rows, on_conflict=addition.on_conflict, place=addition.place)
 
 
 def _write_parts(
@@ -180,14 +243,14 @@ def _grown(names: tuple[str, str, str], old: Manifest | None, addition: Addition
             provenance=addition.provenance,
             calendar=addition.calendar,
         )
-    grown = old.with_sources(addition.sources)
+    grown = old.with_sources(addition.sources).with_asked(addition.asked_of, addition.asked)
     return replace(
         grown,
         calendar=addition.calendar_named or grown.calendar,
         provenance=common_provenance("/".join(names), old.provenance, addition.provenance),
         calendar_named=addition.calendar_named or old.calendar_named,
         history=tuple(dict.fromkeys([*old.history, *addition.history])),
-        asked=join_spans([*old.asked, *addition.asked]),
+        took_sha256=old.took_sha256 or addition.took_sha256,
     )
 
 
@@ -203,12 +266,14 @@ def common_provenance(name: str, stored: str, given: str) -> str:
     return given
 
 
-def _calendar(manifest: Manifest, timestamp: IntArray) -> str:
+def _calendar(manifest: Manifest, timestamp: IntArray, *, first: bool) -> str:
     """Return the calendar: the one named, or what two weeks of stamps show, or what was said."""
     if manifest.calendar_named:
         return manifest.calendar_named
+    if first and manifest.calendar != "auto":
+        return manifest.calendar
     shows = len(timestamp) and timestamp[-1] - timestamp[0] >= CALENDAR_SHOWS_MS
-    return infer_calendar(timestamp) if shows else manifest.calendar
+    return infer_calendar(timestamp) if shows or first else manifest.calendar
 
 
 def _all_stamps(place: Path, parts: Sequence[StoredPart], joined: Mapping[str, Rows]) -> IntArray:

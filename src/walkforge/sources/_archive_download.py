@@ -23,8 +23,6 @@ class Download:
     checksum_agreed: bool
     """False where no checksum lies beside the file."""
     received_bytes: int
-    written_ms: int | None
-    """When the archive wrote it, as far as the server tells."""
 
 
 def download(client: HttpClient, url: str, halt: Event) -> Download:
@@ -51,7 +49,6 @@ def download(client: HttpClient, url: str, halt: Event) -> Download:
                 sha256=found,
                 checksum_agreed=expected is not None,
                 received_bytes=len(zipped.content) + (len(beside.content) if beside else 0),
-                written_ms=zipped.moment_ms("last-modified"),
             )
     raise FetchError(
         f"{place}: SHA-256 {found[:12]}... differs from {str(expected)[:12]}... in its .CHECKSUM, "

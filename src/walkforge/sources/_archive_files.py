@@ -71,6 +71,11 @@ class SeriesFiles:
             self._daily = (from_ms, files)
         return self._daily[1]
 
+    def days_in(self, month: Span) -> list[ArchiveFile]:
+        """Return the files of the days of one month, in time order; asks for these alone."""
+        prefix = f"{self._daily_prefix}{self._stem}-{_month_of(month.start_ms)}-"
+        return self._files(self._listing.files(prefix))
+
     def span_of(self, name: str) -> Span | None:
         """Return the month or day of a file of this series, None for other names."""
         return _span_of(name, self._stem)

@@ -49,7 +49,10 @@ class BucketListing:
         return [name[len(prefix) :].rstrip("/") for page in pages for name in page.folders]
 
     def files(self, prefix: str, *, after: str = "") -> list[Entry]:
-        """Return the files right below a prefix, those alone whose key comes after `after`."""
+        """Return the files whose key begins with a prefix, but for those in folders below it.
+
+        Those alone whose key comes after `after`.
+        """
         return [entry for page in self._pages(prefix, after=after) for entry in page.entries]
 
     def first_files(self, prefix: str, most: int) -> list[Entry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from walkforge.market import Span, spans_left
+from walkforge.market import Span, spans_left, touches
 
 from ._archive_files import ArchiveFile, SeriesFiles
 
@@ -17,10 +17,9 @@ def choose_files(
 ) -> list[Chosen]:
     """Return the files to fetch, in time order: months first, days for what no month covers.
 
-    A file in `files` (name: version) comes again where its version changed. A month that was
-    fetched in this version and still left bars open gives way to its days, for the archive has
-    months that lack days which lie there one by one; where the days lack them too, the month
-    comes again.
+    A file in `files` (name: version) comes again where its version changed, and never else: the
+    same bytes hold the same bars. What a month that was fetched leaves open is for those of its
+    days that were not.
     """
     if series.first_ms is None:
         return []
@@ -30,19 +29,12 @@ def choose_files(
     chosen = [
         (file, anew or _has_days_of(file, series, files))
         for file, anew in months
-        if anew or (file.name not in files and _touching([file], missing))
+        if anew or (file.name not in files and touches(file.span, missing))
     ]
     left = spans_left(missing, [file.span for file, _ in chosen])
     days = _days(series, wanted=wanted, left=left, files=files)
-    nowhere = spans_left(left, [file.span for file, _ in days])
-    again = [
-        (file, False) for file, anew in months if not anew and file.name in files
-        and _touching([file], nowhere)
-    ]  # fmt: skip
     # Of a month and a day that begin together the month comes first: a day issued anew is newer.
-    return sorted(
-        [*chosen, *days, *again], key=lambda pair: (pair[0].span.start_ms, -pair[0].span.end_ms)
-    )
+    return sorted([*chosen, *days], key=lambda pair: (pair[0].span.start_ms, -pair[0].span.end_ms))
 
 
 def _days(
@@ -58,7 +50,11 @@ def _days(
     days = [
         (file, _issued_anew(file, files)) for file in _touching(series.daily(min(needed)), [wanted])
     ]
-    return [(file, anew) for file, anew in days if anew or _touching([file], left)]
+    return [
+        (file, anew)
+        for file, anew in days
+        if anew or (file.name not in files and touches(file.span, left))
+    ]
 
 
 def _issued_anew(file: ArchiveFile, files: Mapping[str, str]) -> bool:
@@ -68,20 +64,16 @@ def _issued_anew(file: ArchiveFile, files: Mapping[str, str]) -> bool:
 def _has_days_of(month: ArchiveFile, series: SeriesFiles, files: Mapping[str, str]) -> bool:
     """Return whether days of a month were fetched one by one; what the month says is newer."""
     held = (series.span_of(name) for name in files)
-    return any(span is not None and _overlap(span, month.span) for span in held)
+    return any(span is not None and touches(span, [month.span]) for span in held)
 
 
 def _touching(found: Iterable[ArchiveFile], spans: Sequence[Span]) -> list[ArchiveFile]:
-    return [file for file in found if any(_overlap(file.span, span) for span in spans)]
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return one.start_ms < other.end_ms and other.start_ms < one.end_ms
+    return [file for file in found if touches(file.span, spans)]
 
 
 def _within(spans: Sequence[Span], limits: Span) -> list[Span]:
     return [
         Span(max(span.start_ms, limits.start_ms), min(span.end_ms, limits.end_ms))
         for span in spans
-        if _overlap(span, limits)
+        if touches(span, [limits])
     ]

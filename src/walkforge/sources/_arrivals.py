@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
-
 from walkforge.base import FetchError, utc_text
 from walkforge.market import (
     Addition,
@@ -16,6 +14,7 @@ from walkforge.market import (
     Span,
     WriteReport,
     bars_from_frame,
+    join_rows,
     rows_of_frame,
 )
 
@@ -50,7 +49,10 @@ class Arrivals:
 
     def __init__(self, source: Source, store: BarStore, plan: SeriesPlan) -> None:
         self.plan = plan
+        self.differing = 0
+        """Bars that differ within what came at once; the first in the plan's order count."""
         self._source, self._store = source, store
+        self._place = {piece.name: number for number, piece in enumerate(plan.pieces)}
         self._open = len(plan.pieces)
         self._waiting: list[Delivery] = []
         self._stored_before = False
@@ -66,37 +68,53 @@ class Arrivals:
         if delivery is not None:
             self._waiting.append(delivery)
 
+    def drop(self) -> None:
+        """Forget what waits: it cannot be stored."""
+        self._waiting = []
+
     def store(self) -> list[WriteReport]:
         """Add what waits to the series; return a report per addition.
 
-        Raises BarsError where the store cannot be written; what waits then stays.
+        What takes the place of stored bars waits for all pieces: of two such files the later in
+        the plan counts, whichever came first. Raises BarsError where the store refuses; what
+        waits then stays.
         """
-        added = [self._add([d], "replace") for d in self._waiting if d.piece.replaces]
+        self._waiting.sort(key=lambda delivery: self._place[delivery.piece.name])
         plain = [d for d in self._waiting if not d.piece.replaces]
-        if plain:
-            added.append(self._add(plain, "keep"))
-        self._waiting = []
+        anew = [d for d in self._waiting if d.piece.replaces]
+        added = [self._add(plain, "keep")] if plain else []
+        self._waiting = anew
+        while self._waiting and self.complete:
+            added.append(self._add(self._waiting[:1], "replace"))
+            self._waiting = self._waiting[1:]
         return [report for report in added if report is not None]
 
     def _add(self, deliveries: Sequence[Delivery], on_conflict: str) -> WriteReport | None:
         names = (self._source.venue, self.plan.symbol, self.plan.timeframe)
-        rows = _rows(deliveries)
+        rows = self._rows(deliveries)
         if not len(rows) and not self._store.holds(*names):
             return None
-        calendar = self._source.calendar
         addition = Addition(
             rows=rows,
             provenance=self._source.provenance,
-            calendar=calendar,
-            calendar_named=None if calendar == "auto" else calendar,
+            calendar=self._source.calendar,
             sources=tuple(_entry(self._source, d) for d in deliveries),
             asked=self._asked(deliveries),
+            asked_of=self._source.name,
             on_conflict=on_conflict,
             reason=", ".join(f"{d.piece.name} came again" for d in deliveries if d.piece.replaces),
         )
         report = self._store.add(*names, addition)
         self._stored_before = True
         return report
+
+    def _rows(self, deliveries: Sequence[Delivery]) -> Rows:
+        rows = Rows.none()
+        for delivery in deliveries:
+            if delivery.frame is not None:
+                joined = join_rows(rows, rows_of_frame(delivery.frame), on_conflict="keep")
+                rows, self.differing = joined.rows, self.differing + joined.differing
+        return rows
 
     def _asked(self, deliveries: Sequence[Delivery]) -> tuple[Span, ...]:
         """Return what is answered for: the pieces, and what lies before the source's first bar."""
@@ -105,15 +123,6 @@ class Arrivals:
         if first_ms is not None and not self._stored_before:
             asked.append(Span(self.plan.wanted.start_ms, first_ms))
         return tuple(asked)
-
-
-def _rows(deliveries: Sequence[Delivery]) -> Rows:
-    frames = [d.frame for d in deliveries if d.frame is not None]
-    if not frames:
-        return Rows.none()
-    # Pieces of one series do not overlap; where a source's do, the first in time counts.
-    whole = pl.concat(frames, how="diagonal").unique("timestamp", keep="first", maintain_order=True)
-    return rows_of_frame(whole.sort("timestamp"))
 
 
 def _entry(source: Source, delivery: Delivery) -> dict[str, Any]:

@@ -13,22 +13,16 @@ from threading import Event
 
 import polars as pl
 
-from walkforge.base import (
-    BarsError,
-    FetchError,
-    UsageError,
-    nearest,
-    one_of,
-    timeframe_ms,
-    utc_text,
-)
-from walkforge.market import Span, bars_frame_of_zip
+from walkforge.base import BarsError, FetchError, UsageError, nearest, one_of, timeframe_ms
+from walkforge.market import Span, bars_frame_of_zip, touches
 
 from ._archive_download import Download, download
 from ._archive_files import ArchiveFile, SeriesFiles
 from ._archive_funding import funding_frame, no_funding
 from ._archive_listing import BucketListing
+from ._archive_mend import days_for_holes, with_bars_of
 from ._archive_plan import choose_files
+from ._grid import refuse_strangers
 from ._http import HttpClient, base_url
 from ._source import Delivery, Listing, Piece
 
@@ -37,12 +31,11 @@ DEFAULT_URLS = {
     "listing": "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
 }
 _CONNECTIONS = 8
-# Who unzips and reads needs no connection meanwhile, and somebody else may have it.
-_READERS = 4
 _ROOTS = {"spot": "data/spot", "perpetual": "data/futures/um"}
 _VENUES = {"spot": "binance", "perpetual": "binance_um"}
-_WEEK_MS = 7 * 86_400_000
-_MONDAY_MS = 4 * 86_400_000  # 1970-01-01 was a Thursday
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+_LONGEST_FUNDING_MS = 8 * _HOUR_MS
 
 
 def binance_archive(
@@ -66,8 +59,8 @@ class BinanceArchive:
     name = "binance-archive"
     provenance = "exchange"
     calendar = "24/7"
-    connections = _CONNECTIONS + _READERS
-    limits = f"none are published; {_CONNECTIONS} downloads at once"
+    connections = _CONNECTIONS
+    limits = f"no limit is published; at most {_CONNECTIONS} downloads at once"
 
     def __init__(self, *, market: str, urls: Mapping[str, str]) -> None:
         self.venue = _VENUES[market]
@@ -154,34 +147,37 @@ class BinanceArchive:
     def fetch(self, piece: Piece, halt: Event) -> Delivery:
         """Download a file, compare it with its checksum and read its bars.
 
-        Raises FetchError where it does not come, differs from its checksum, or holds anything but
+        Bars that a month lacks come from the files of its days, where these have them. Raises
+        FetchError where a file does not come, differs from its checksum, or holds anything but
         bars of its month or day.
         """
-        got = self._download(piece.place, halt)
-        try:
-            frame = bars_frame_of_zip(got.content, got.url, piece.timeframe)
-        except BarsError as error:
-            raise FetchError(str(error)) from None
-        _refuse_strangers(frame, piece.span, got.url)
-        answered_to_ms = _complete_to_ms(piece, got.written_ms)
-        frame = frame.filter(pl.col("timestamp").dt.epoch("ms") < answered_to_ms)
+        got, frame = self._bars_of(piece.place, piece.span, piece.timeframe, halt)
+        downloads, days = [got], []
+        if piece.span.end_ms - piece.span.start_ms > _DAY_MS:
+            series = self._files_of(piece.symbol, piece.timeframe)
+            days = days_for_holes(series, piece.span, frame, piece.timeframe)
+        for day in days:
+            more, bars = self._bars_of(day.key, day.span, piece.timeframe, halt)
+            downloads.append(more)
+            frame = with_bars_of(frame, bars)
         return Delivery(
             piece=piece,
             frame=frame if len(frame) else None,
-            answered_to_ms=answered_to_ms,
-            received_bytes=got.received_bytes,
+            answered_to_ms=piece.span.end_ms,
+            received_bytes=sum(each.received_bytes for each in downloads),
             entry={
                 "url": got.url,
                 "sha256": got.sha256,
-                "checksum_agreed": got.checksum_agreed,
+                "checksum_agreed": all(each.checksum_agreed for each in downloads),
+                **({"days": {day.name: day.version for day in days}} if days else {}),
             },
         )
 
     def funding(self, symbol: str, span: Span, halt: Event) -> pl.DataFrame:
         """Return the funding rates paid in a span: `timestamp` (Datetime ms UTC) and `rate`.
 
-        The archive has whole months that are over. Raises UsageError for spot and for symbols
-        that are not listed, otherwise as `fetch`.
+        The archive has whole months that are over. Ctrl-C sets `halt` and ends at once. Raises
+        UsageError for spot and for symbols that are not listed, otherwise as `fetch`.
         """
         if self._market == "spot":
             raise UsageError(
@@ -192,6 +188,11 @@ class BinanceArchive:
         with ThreadPoolExecutor(_CONNECTIONS) as threads:
             try:
                 frames = list(threads.map(lambda file: self._funding_of(file, halt), months))
+            except KeyboardInterrupt:
+                # Ends the waits and downloads under way, which nobody waits for any more.
+                halt.set()
+                self.close()
+                raise
             finally:
                 threads.shutdown(cancel_futures=True)
         moment_ms = pl.col("timestamp").dt.epoch("ms")
@@ -205,6 +206,11 @@ class BinanceArchive:
 
     def _files_of(self, symbol: str, timeframe: str) -> SeriesFiles:
         timeframe_ms(timeframe)
+        if timeframe == "1w":
+            raise UsageError(
+                f"{self.name} has no whole weeks: its months are written before their last week is "
+                "over; fetch 1d, of which Walkforge makes weeks itself"
+            )
         key = symbol, timeframe
         if key not in self._series:
             self._series[key] = SeriesFiles(
@@ -225,8 +231,19 @@ class BinanceArchive:
         return [
             file
             for file in series.monthly
-            if file.span.start_ms < span.end_ms and span.start_ms < file.span.end_ms
+            if touches(file.span, [span]) and not _holds_nothing_new(file.span, span.start_ms)
         ]
+
+    def _bars_of(
+        self, key: str, span: Span, timeframe: str, halt: Event
+    ) -> tuple[Download, pl.DataFrame]:
+        got = self._download(key, halt)
+        try:
+            frame = bars_frame_of_zip(got.content, got.url, timeframe)
+        except BarsError as error:
+            raise FetchError(str(error)) from None
+        refuse_strangers(frame, span, got.url, way_out="nothing of it is stored")
+        return got, frame
 
     def _funding_of(self, file: ArchiveFile, halt: Event) -> pl.DataFrame:
         got = self._download(file.key, halt)
@@ -239,25 +256,10 @@ class BinanceArchive:
         return download(self._client, f"{self._files_url}/{key}", halt)
 
 
-def _refuse_strangers(frame: pl.DataFrame, span: Span, place: str) -> None:
-    stamps = frame["timestamp"].dt.epoch("ms")
-    strange = stamps.filter((stamps < span.start_ms) | (stamps >= span.end_ms))
-    if len(strange):
-        raise FetchError(
-            f"{place}: {len(strange)} bars lie outside its span, the first opens at "
-            f"{utc_text(strange[0])}, expected {utc_text(span.start_ms)} to "
-            f"{utc_text(span.end_ms)}; nothing of it is stored"
-        )
+def _holds_nothing_new(month: Span, start_ms: int) -> bool:
+    """Return whether a month of funding rates ends before the next rate after a known one.
 
-
-def _complete_to_ms(piece: Piece, written_ms: int | None) -> int:
-    """Return up to where a file's bars are complete: its end, but for a week still under way.
-
-    The last week that opens in a month is over in the next month alone. Months written before
-    that lack it or hold what there was of it, until the archive issues them anew.
+    A span that goes on after a known rate begins right after its hour.
     """
-    if timeframe_ms(piece.timeframe) != _WEEK_MS or written_ms is None:
-        return piece.span.end_ms
-    weeks = (piece.span.end_ms - 1 - _MONDAY_MS) // _WEEK_MS
-    last_open_ms = _MONDAY_MS + weeks * _WEEK_MS
-    return piece.span.end_ms if written_ms >= last_open_ms + _WEEK_MS else last_open_ms
+    goes_on = start_ms % _HOUR_MS == 1
+    return goes_on and month.end_ms - start_ms < _LONGEST_FUNDING_MS

@@ -92,8 +92,8 @@ class CcxtSource:
     @property
     def limits(self) -> str:
         return (
-            f"one connection, {self._client.ccxt.rateLimit:g} ms from request to request, longer "
-            f"for heavy ones; {self._page_bars} bars a page"
+            f"one request at a time, at least {self._client.ccxt.rateLimit:g} ms apart; up to "
+            f"{self._page_bars} bars each"
         )
 
     def name_of(self, symbol: str) -> str:

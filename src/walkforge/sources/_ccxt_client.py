@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from walkforge.base import FetchError, UsageError, WalkforgeError, nearest
 
 from ._ccxt_errors import Answer, in_our_words, may_pass, refuse_no_data
-from ._http import TRIES
+from ._waits import stop_when_enough
 
 if TYPE_CHECKING:
     import tenacity
@@ -56,18 +56,21 @@ class CcxtClient:
         """Return what ccxt's `method` returns, asked again where that helps.
 
         Refused connections, time-outs, broken answers, 5xx and 429 are asked again, after
-        Retry-After where the exchange names it. Raises SourceUnreachableError when the tries are
-        used up, or at once where the exchange bans or blocks; UsageError for a symbol that it
-        does not list; FetchError for every other refusal, and once `halt` is set.
+        Retry-After where the exchange names it, and for ten minutes of waiting at most. Raises
+        SourceUnreachableError when no try helped, or at once where the exchange bans or blocks;
+        UsageError for a symbol that it does not list; FetchError for every other refusal, and
+        once `halt` is set.
         """
         with self._one_at_a_time:
             self._halt = halt
+            tries = self._tries()
             try:
-                return self._tries()(self._once, method, words)
+                return tries(self._once, method, words)
             except WalkforgeError:
                 raise
             except Exception as problem:
-                raise in_our_words(self.exchange_id, problem, self.answer, TRIES) from None
+                number = tries.statistics["attempt_number"]
+                raise in_our_words(self.exchange_id, problem, self.answer, number) from None
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -79,7 +82,7 @@ class CcxtClient:
         return tenacity.Retrying(
             sleep=self._sleep,
             wait=self._pause_s,
-            stop=tenacity.stop_after_attempt(TRIES),
+            stop=stop_when_enough,
             retry=tenacity.retry_if_exception(lambda problem: may_pass(problem, self.answer)),
             reraise=True,
         )

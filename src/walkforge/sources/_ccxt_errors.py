@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 from walkforge.base import (
     FetchError,
@@ -16,7 +16,8 @@ from walkforge.base import (
     utc_text,
 )
 
-from ._http import LONGEST_WAIT_S, shown_url
+from ._http import shown_url
+from ._waits import LONGEST_WAIT_S, moment_ms, retry_after_s
 
 _MOST_CHARACTERS = 200
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
@@ -46,8 +47,10 @@ class Answer:
 
     @classmethod
     def of(cls, status: int, headers: Mapping[str, str], url: str) -> Answer:
-        date_ms = _date_ms(headers.get("Date", ""))
-        return cls(status, shown_url(url), date_ms, _retry_after_s(headers, date_ms))
+        date_ms = moment_ms(headers.get("Date", ""))
+        now_ms = time.time_ns() // 1_000_000 if date_ms is None else date_ms
+        after_s = retry_after_s(headers.get("Retry-After", ""), now_ms)
+        return cls(status, shown_url(url), date_ms, after_s)
 
 
 def refuse_no_data(exchange_id: str, answer: Answer, body: bytes) -> None:
@@ -142,19 +145,3 @@ def _one_line(text: str) -> str:
     text = re.sub(r"https?://\S+", lambda url: shown_url(url[0]), text)
     text = " ".join(re.sub(r"<[!a-zA-Z].*", "(a web page)", text, flags=re.DOTALL).split())
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} ..."
-
-
-def _date_ms(text: str) -> int | None:
-    try:
-        return int(parsedate_to_datetime(text).timestamp() * 1000)
-    except ValueError:
-        return None
-
-
-def _retry_after_s(headers: Mapping[str, str], date_ms: int | None) -> float | None:
-    """Return the pause that is asked for, in seconds, also where it is written as a date."""
-    text = headers.get("Retry-After", "")
-    if text.strip().isdigit():
-        return float(text)
-    until_ms = _date_ms(text)
-    return None if until_ms is None or date_ms is None else max(0.0, (until_ms - date_ms) / 1000)

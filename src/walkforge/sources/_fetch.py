@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
-from walkforge.base import FetchError, SourceUnreachableError, WalkforgeError
+from walkforge.base import BarsError, FetchError, SourceUnreachableError, WalkforgeError
 from walkforge.market import BarStore, WriteReport
 
 from ._arrivals import Arrivals, refuse_odd_bars
@@ -94,10 +94,13 @@ class _Fetch:
 
     def run(self) -> FetchReport:
         self._watcher.planned(self._plans)
+        for plan in self._plans:
+            if plan.problem:
+                self._report.failed.append(FailedPiece(plan.name, "", plan.problem))
         pool = ThreadPoolExecutor(self._source.connections, thread_name_prefix="fetch")
         try:
             self._fetch_all(pool)
-        except KeyboardInterrupt:
+        except BaseException:
             self._halt.set()
             # Ends the downloads under way, which nobody waits for any more.
             self._source.close()
@@ -174,9 +177,19 @@ class _Fetch:
 
     def _store(self, arrivals: Sequence[Arrivals]) -> None:
         for one in arrivals:
-            for report in one.store():
-                series = self._report.series[one.plan.name]
+            series = self._report.series[one.plan.name]
+            try:
+                written = one.store()
+            except BarsError as error:
+                one.drop()
+                if isinstance(error.__cause__, OSError):
+                    raise  # a disk that is full, or may not be written, is so for all
+                self._report.failed.append(FailedPiece(one.plan.name, "", str(error)))
+                continue
+            for report in written:
                 series.rows_new += report.rows_new
                 series.rows_differing += report.rows_differing
                 series.written = report
                 self._watcher.stored(one.plan, report)
+            series.rows_differing += one.differing
+            one.differing = 0

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event
 
-from walkforge.base import FetchError, SourceUnreachableError
-from walkforge.market import BarStore, Span, is_perpetual_venue, read_funding, write_funding
+from walkforge.base import SourceUnreachableError, UsageError, WalkforgeError
+from walkforge.market import (
+    BarStore,
+    Span,
+    funding_asked,
+    is_perpetual_venue,
+    spans_left,
+    write_funding,
+)
 
 from ._report import FailedPiece, FetchReport
 from ._source import FundingSource, Source
@@ -24,7 +32,8 @@ def fetch_funding(
     """Bring the funding rates of symbols up to date, and note in the report what came.
 
     `spans` says what is wanted of each symbol. Does nothing for a venue without perpetuals or a
-    source without rates, and after a source went out of reach.
+    source without rates, and after a source went out of reach. A symbol that fails is told, and
+    the others go on; that an exchange keeps no history of rates is a note.
     """
     if not isinstance(source, FundingSource) or not is_perpetual_venue(source.venue):
         return
@@ -32,32 +41,29 @@ def fetch_funding(
         if report.stopped is not None:
             return
         told(number, len(spans), f"{symbol} funding")
+        folder = store.root / source.venue / symbol
         try:
-            report.funding[symbol] = _fetch_one(source, store, source.venue, symbol, span)
+            report.funding[symbol] = _fetch_one(source, source.name, folder, span)
         except SourceUnreachableError as error:
             report.stopped = str(error)
-        except FetchError as error:
+        except UsageError as error:
+            report.notes.append(f"{symbol} funding: {error}")
+        except WalkforgeError as error:
             report.failed.append(FailedPiece(symbol, "funding", str(error)))
 
 
-def _fetch_one(source: FundingSource, store: BarStore, venue: str, symbol: str, span: Span) -> int:
-    """Return how many rates are new; only what lies before or after the stored ones is asked."""
-    folder = store.root / venue / symbol
-    stored = read_funding(folder)
-    if stored is None or not len(stored):
-        missing = [span]
-    else:
-        first_ms, last_ms = int(stored.timestamp[0]), int(stored.timestamp[-1])
-        missing = [Span(span.start_ms, first_ms), Span(last_ms + 1, span.end_ms)]
+def _fetch_one(source: FundingSource, name: str, folder: Path, span: Span) -> int:
+    """Return how many rates are new; what was answered for before is not asked again."""
+    if not folder.is_dir():
+        return 0  # no bars came, so nobody needs its rates
     new = 0
-    for start_ms, end_ms in missing:
-        if start_ms < end_ms:
-            frame = source.funding(symbol, Span(start_ms, end_ms), Event())
-            if len(frame):
-                new += write_funding(folder, frame, entry=_entry(source))
+    for missing in spans_left([span], funding_asked(folder)):
+        frame = source.funding(folder.name, missing, Event())
+        answered = missing
+        if missing.end_ms == span.end_ms:  # what follows the last rate may only not be there yet
+            if not len(frame):
+                continue
+            answered = Span(missing.start_ms, int(frame["timestamp"].dt.epoch("ms")[-1]) + 1)
+        entry = {"source": name, "fetched_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        new += write_funding(folder, frame, entry=entry, asked=[answered])
     return new
-
-
-def _entry(source: FundingSource) -> dict[str, str]:
-    name = getattr(source, "name", type(source).__name__)
-    return {"source": name, "fetched_at": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from threading import Event
 
-import polars as pl
-
 from walkforge.base import (
     BarsError,
     FetchError,
@@ -18,7 +16,6 @@ from walkforge.base import (
     listed,
     nearest,
     timeframe_ms,
-    utc_text,
 )
 from walkforge.market import (
     Span,
@@ -26,8 +23,10 @@ from walkforge.market import (
     guess_names,
     provenance_of_file,
     read_bars_file_frame,
+    touches,
 )
 
+from ._grid import refuse_strangers
 from ._source import Delivery, Listing, Piece
 
 # BTCUSDT-1h-2024-02.zip holds a month, BTCUSDT-1h-2024-02-29.zip a day.
@@ -49,7 +48,7 @@ class Files:
     name = "files"
     calendar = "auto"
     connections = 1
-    limits = "none: the files lie on this machine"
+    limits = "none, the files lie on this machine"
 
     def __init__(self, folder: Path, *, venue: str) -> None:
         self.venue = venue
@@ -103,7 +102,7 @@ class Files:
         missing: Sequence[Span],
         files: Mapping[str, str],
     ) -> list[Piece]:
-        """Return the files of the wanted span that are needed, new or other than they were.
+        """Return the files of the wanted span that are new or other than they were.
 
         What no file is about stays missing: nobody says that it has no bars.
         """
@@ -111,8 +110,7 @@ class Files:
         for file in self._of(symbol, timeframe):
             name, version = self._name(file), _version(file)
             span = self._span(file, timeframe)
-            needed = any(_overlap(span, each) for each in missing)
-            if _overlap(span, wanted) and (needed or files.get(name) != version):
+            if touches(span, [wanted]) and files.get(name) != version:
                 piece = Piece(
                     symbol=self.name_of(symbol),
                     timeframe=timeframe,
@@ -120,7 +118,7 @@ class Files:
                     name=name,
                     size_bytes=file.stat().st_size,
                     version=version,
-                    replaces=files.get(name, version) != version,
+                    replaces=name in files,
                     place=str(file),
                 )
                 found.append(piece)
@@ -139,7 +137,9 @@ class Files:
                 f"{path}: is {found.provenance} by now, expected {self.provenance}; "
                 "these are never mixed"
             )
-        _refuse_strangers(found.frame, piece)
+        refuse_strangers(
+            found.frame, piece.span, piece.place, way_out="name the file after what it holds"
+        )
         return Delivery(
             piece=piece,
             frame=found.frame,
@@ -216,18 +216,3 @@ def _version(file: Path) -> str:
     """Return what changes when a file does; a digest would read every file on every look."""
     state = file.stat()
     return f"{state.st_size}-{state.st_mtime_ns}"
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return one.start_ms < other.end_ms and other.start_ms < one.end_ms
-
-
-def _refuse_strangers(frame: pl.DataFrame, piece: Piece) -> None:
-    stamps = frame["timestamp"].dt.epoch("ms")
-    strange = stamps.filter((stamps < piece.span.start_ms) | (stamps >= piece.span.end_ms))
-    if len(strange):
-        raise FetchError(
-            f"{piece.place}: {len(strange)} bars lie outside its span, the first opens at "
-            f"{utc_text(strange[0])}, expected {utc_text(piece.span.start_ms)} to "
-            f"{utc_text(piece.span.end_ms)}; name the file after what it holds"
-        )

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,14 +21,13 @@ from weakref import WeakSet
 from walkforge import __version__
 from walkforge.base import FetchError, SourceUnreachableError, UsageError, utc_text
 
+from ._waits import LONGEST_WAIT_S, moment_ms, retry_after_s, stop_when_enough
+
 if TYPE_CHECKING:
     import httpx
     from tenacity import RetryCallState
 
-TRIES = 5
 FIRST_WAIT_S = 1.0  # doubles with every try; as much again is added by chance
-LONGEST_WAIT_S = 300.0
-"""A server that asks for a longer wait is left alone until the next fetch."""
 _CONNECT_S = 10.0
 _CHECK_NETWORK = "check the network, or name a mirror with --url"
 
@@ -43,7 +41,7 @@ class Answer:
 
     def moment_ms(self, header: str) -> int | None:
         """Return the time that a header such as `date` tells, None where it tells none."""
-        return _moment_ms(self.headers.get(header, ""))
+        return moment_ms(self.headers.get(header, ""))
 
 
 class HttpClient:
@@ -67,14 +65,15 @@ class HttpClient:
     ) -> Answer | None:
         """Return what lies at an address, None where nothing does (404).
 
-        Tries up to five times. Raises SourceUnreachableError where the server cannot be reached,
-        bans, or asks for a long wait; FetchError for everything else, and where `halt` is set.
+        Tries up to five times, and waits up to ten minutes in all. Raises SourceUnreachableError
+        where the server cannot be reached, bans, or asks for a long wait; FetchError for
+        everything else, and where `halt` is set.
         """
-        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+        from tenacity import Retrying, retry_if_exception_type
 
         tries = Retrying(
             retry=retry_if_exception_type(_Again),
-            stop=stop_after_attempt(TRIES),
+            stop=stop_when_enough,
             wait=_pause_s,
             sleep=lambda pause_s: _wait(halt, pause_s, url),
             reraise=True,
@@ -82,7 +81,7 @@ class HttpClient:
         try:
             return tries(self._once, url, params, halt)
         except _Again as again:
-            raise again.at_last from None
+            raise again.at_last(tries.statistics["attempt_number"]) from None
 
     def close(self) -> None:
         """Close the connections; downloads under way end as interrupted."""
@@ -136,23 +135,30 @@ class HttpClient:
             return FetchError(f"{shown_url(url)}: redirected to nowhere; name a mirror with --url")
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
             reason = _reason(error)
-            words = f"{host_of(url)} cannot be reached: {reason} ({TRIES} tries); {_CHECK_NETWORK}"
-            return _Again(SourceUnreachableError(words))
+            words = f"{host_of(url)} cannot be reached: {reason}"
+            return _Again(SourceUnreachableError, words, _CHECK_NETWORK)
         if isinstance(error, httpx.TimeoutException):
             what = f"no answer for {self._read_s:g} s"
         else:
             what = f"the connection broke off ({_reason(error)})"
-        words = f"{shown_url(url)}: {what} ({TRIES} tries); {_CHECK_NETWORK}"
-        return _Again(FetchError(words))
+        return _Again(FetchError, f"{shown_url(url)}: {what}", _CHECK_NETWORK)
 
 
 class _Again(Exception):  # noqa: N818
-    """A try failed and another one may help; `at_last` is what to raise where none did."""
+    """A try failed and another one may help, after `after_s` where the server named it."""
 
-    def __init__(self, at_last: FetchError, after_s: float | None = None) -> None:
-        super().__init__(str(at_last))
-        self.at_last = at_last
+    def __init__(
+        self, kind: type[FetchError], words: str, hint: str, after_s: float | None = None
+    ) -> None:
+        super().__init__(words)
         self.after_s = after_s
+        self._kind = kind
+        self._words = words
+        self._hint = hint
+
+    def at_last(self, tries: int) -> FetchError:
+        """Return what to raise where no try helped."""
+        return self._kind(f"{self._words} ({tries} tries); {self._hint}")
 
 
 def base_url(key: str, url: str) -> str:
@@ -210,7 +216,7 @@ def _judge(response: httpx.Response, url: str) -> None:
             "warning); run the same command again after that"
         )
     if status == 429 or status >= 500:
-        after_s = _retry_after_s(response)
+        after_s = _after_s(response)
         if after_s is not None and after_s > LONGEST_WAIT_S:
             raise SourceUnreachableError(
                 f"{host} answers no more {_until(response)} (status {status}); longer than "
@@ -218,8 +224,7 @@ def _judge(response: httpx.Response, url: str) -> None:
             )
         kind = SourceUnreachableError if status == 429 else FetchError
         what = "too many requests" if status == 429 else "its server has trouble"
-        words = f"{shown_url(url)}: answered {status}, {what} ({TRIES} tries); try again later"
-        raise _Again(kind(words), after_s)
+        raise _Again(kind, f"{shown_url(url)}: answered {status}, {what}", "try again later", after_s)
     hints = {
         401: "it asks for a password: write the URL as https://USER:PASSWORD@...",
         403: f"it may refuse this country or network: {_CHECK_NETWORK}",
@@ -245,17 +250,12 @@ def _interrupted(url: str) -> FetchError:
     return FetchError(f"{shown_url(url)}: interrupted")
 
 
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Return how long a server asks to wait, in seconds; by its clock where it names a time."""
-    text = response.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}", text):
-        return float(text)
-    moment_ms = _moment_ms(text)
-    return None if moment_ms is None else max(0.0, (moment_ms - _now_ms(response)) / 1000)
+def _after_s(response: httpx.Response) -> float | None:
+    return retry_after_s(response.headers.get("retry-after", ""), _now_ms(response))
 
 
 def _until(response: httpx.Response) -> str:
-    after_s = _retry_after_s(response)
+    after_s = _after_s(response)
     if after_s is None:
         return ""
     return f"until {utc_text(int(_now_ms(response) + 1000 * after_s) // 1000 * 1000)} UTC"
@@ -263,16 +263,8 @@ def _until(response: httpx.Response) -> str:
 
 def _now_ms(response: httpx.Response) -> int:
     """Return the time by the server's clock, by ours where it does not tell."""
-    told = _moment_ms(response.headers.get("date", ""))
+    told = moment_ms(response.headers.get("date", ""))
     return int(datetime.now(tz=UTC).timestamp() * 1000) if told is None else told
-
-
-def _moment_ms(text: str) -> int | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ SOURCES = {
     "simulated": "markets that never were, for tests and null results: --kind garch",
 }
 MARKETS = ("spot", "perpetual")
+URL_KEYS = {"binance-archive": ("files", "listing"), "ccxt": ("api",), "yahoo": ("api",)}
+"""The addresses that a source may be given."""
 
 
 def make_source(
@@ -32,36 +34,72 @@ def make_source(
 ) -> Source:
     """Return a source by its name; `urls` put a mirror or a local server in place of its own.
 
-    `market` is spot or perpetual where a source has both; `exchange` belongs to `ccxt`, `folder`
-    to `files`, and `law` (kind, seed, edge) to `simulated`. Raises UsageError for
-    unknown names and for what a source needs and is not told.
+    `market` is spot or perpetual where a source has both; `exchange` belongs to `ccxt` and names
+    the venue of `files`, `folder` belongs to `files`, and `law` (kind, seed, edge) to
+    `simulated`. Raises UsageError for unknown names, for what a source needs and is not told, and
+    for what it is told and does not have.
     """
     one_of("source", name, SOURCES)
     one_of("market", market, MARKETS)
-    urls = urls or {}
-    if name == "binance-archive":
-        from ._binance_archive import binance_archive
+    given = {
+        "--market perpetual": market != "spot" and name not in ("binance-archive", "ccxt"),
+        "--exchange": exchange is not None and name not in ("ccxt", "files"),
+        "--folder": folder is not None and name != "files",
+        "--url": bool(urls) and name not in URL_KEYS,
+        "--kind, --seed and --edge": name != "simulated"
+        and any(value is not None for value in (law or {}).values()),
+    }
+    for option, is_strange in given.items():
+        if is_strange:
+            raise UsageError(f"{name} has no {option}; see `walkforge data fetch --help`")
+    makers: dict[str, Callable[[], Source]] = {
+        "binance-archive": lambda: _binance_archive(market, urls or {}),
+        "ccxt": lambda: _ccxt(exchange, market, urls or {}),
+        "yahoo": lambda: _yahoo(urls or {}),
+        "files": lambda: _files(folder, exchange),
+        "sample": _sample,
+        "simulated": lambda: _simulated(law or {}),
+    }
+    return makers[name]()
 
-        return binance_archive(market=market, urls=urls)
-    if name == "ccxt":
-        from ._ccxt import ccxt_source
 
-        return ccxt_source(_needed("ccxt", "--exchange", exchange), market=market, urls=urls)
-    if name == "yahoo":
-        from ._yahoo import yahoo
+# Each is imported where it is made: the libraries behind them take seconds.
 
-        return yahoo(urls=urls)
-    if name == "files":
-        from ._files import files
 
-        return files(_needed("files", "--folder", folder), venue=exchange or "files")
-    if name == "sample":
-        from ._sample import sample
+def _binance_archive(market: str, urls: Mapping[str, str]) -> Source:
+    from ._binance_archive import binance_archive
 
-        return sample()
+    return binance_archive(market=market, urls=urls)
+
+
+def _ccxt(exchange: str | None, market: str, urls: Mapping[str, str]) -> Source:
+    from ._ccxt import ccxt_source
+
+    return ccxt_source(_needed("ccxt", "--exchange", exchange), market=market, urls=urls)
+
+
+def _yahoo(urls: Mapping[str, str]) -> Source:
+    from ._yahoo import yahoo
+
+    return yahoo(urls=urls)
+
+
+def _files(folder: Path | None, venue: str | None) -> Source:
+    from ._files import files
+
+    return files(_needed("files", "--folder", folder), venue=venue or "files")
+
+
+def _sample() -> Source:
+    from ._sample import sample
+
+    return sample()
+
+
+def _simulated(law: Mapping[str, Any]) -> Source:
     from ._simulated import simulated
 
-    return simulated(**(law or {}))
+    return simulated(**law)
 
 
 def _needed(source: str, option: str, value: Any) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from walkforge.base import timeframe_ms, utc_text
-from walkforge.market import BarStore, Span, spans_left
+import numpy as np
+
+from walkforge.base import SourceUnreachableError, WalkforgeError, utc_text
+from walkforge.market import BarStore, Span, bin_starts, spans_left
 
 from ._source import Piece, Source
 
@@ -20,10 +22,12 @@ class SeriesPlan:
     symbol: str
     timeframe: str
     wanted: Span
-    missing: tuple[Span, ...]
-    pieces: tuple[Piece, ...]
+    missing: tuple[Span, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     first_ms: int | None = None
     """Opening time of the source's first bar, where it had to be asked for."""
+    problem: str = ""
+    """Why nothing can be fetched of it; the other series do not mind."""
 
     @property
     def name(self) -> str:
@@ -38,6 +42,8 @@ class SeriesPlan:
 
     def summary(self) -> str:
         """Return one line for a terminal."""
+        if self.problem:
+            return f"{self.name}: {self.problem}"
         if not self.pieces:
             return f"{self.name}: nothing to fetch up to {utc_text(self.wanted.end_ms)}"
         start_ms = min(piece.span.start_ms for piece in self.pieces)
@@ -58,6 +64,7 @@ class SeriesPlan:
             "to": utc_text(self.wanted.end_ms),
             "missing": [[utc_text(start), utc_text(end)] for start, end in self.missing],
             "pieces": [piece.name for piece in self.pieces],
+            "problem": self.problem,
             "size_bytes": self.size_bytes,
         }
 
@@ -72,8 +79,9 @@ def make_plan(
 ) -> list[SeriesPlan]:
     """Return what is missing of each (symbol, timeframe), in their order.
 
-    `wanted` gives the span of a series; `told` hears of progress. Raises UsageError for symbols
-    and timeframes that the source does not have, FetchError where it cannot be asked.
+    `wanted` gives the span of a series; `told` hears of progress. A series that the source does
+    not have, or that cannot be read, has a `problem`. Raises SourceUnreachableError where the
+    source cannot be asked at all.
     """
     return _each(
         source,
@@ -94,11 +102,17 @@ def plan_repairs(
 ) -> list[SeriesPlan]:
     """Return what to fetch so that the holes of stored (symbol, timeframe) close.
 
-    Whatever was answered for before is asked for again: a source may know now what it did not
-    know then. Raises as `make_plan`.
+    What was answered for before is asked for again, but no file in the version that is stored: a
+    source may know now what it did not know then. Raises as `make_plan`.
     """
-    plans = _each(source, series, lambda *names: _repair_one(source, store, *names), told)
-    return [plan for plan in plans if plan.missing]
+
+    def plan_one(symbol: str, timeframe: str) -> SeriesPlan:
+        holes = store.holes(source.venue, symbol, timeframe)
+        wanted = Span(holes[0].start_ms, holes[-1].end_ms) if holes else Span(0, 0)
+        return _with_pieces(source, store, SeriesPlan(
+            symbol=symbol, timeframe=timeframe, wanted=wanted, missing=holes))  # fmt: skip
+
+    return _each(source, series, plan_one, told)
 
 
 def _each(
@@ -108,56 +122,62 @@ def _each(
     told: Callable[[int, int, str], None],
 ) -> list[SeriesPlan]:
     """Return a plan of every series in order; several are asked for at a time."""
+
+    def plan(names: tuple[str, str]) -> SeriesPlan:
+        try:
+            return plan_one(*names)
+        except SourceUnreachableError:
+            raise
+        except WalkforgeError as error:
+            symbol, timeframe = names
+            nothing = Span(0, 0)
+            return SeriesPlan(
+                symbol=symbol, timeframe=timeframe, wanted=nothing, problem=str(error)
+            )
+
     pool = ThreadPoolExecutor(source.connections, thread_name_prefix="plan")
     try:
         plans = []
-        for number, plan in enumerate(pool.map(lambda names: plan_one(*names), series)):
-            told(number, len(series), plan.name)
-            plans.append(plan)
+        for number, one in enumerate(pool.map(plan, series)):
+            told(number, len(series), one.name)
+            plans.append(one)
         return plans
+    except BaseException:
+        source.close()  # ends the questions under way, which nobody waits for any more
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _repair_one(source: Source, store: BarStore, symbol: str, timeframe: str) -> SeriesPlan:
-    holes = store.holes(source.venue, symbol, timeframe)
-    wanted = Span(holes[0].start_ms, holes[-1].end_ms) if holes else Span(0, 0)
-    pieces = (
-        source.pieces(symbol, timeframe, wanted=wanted, missing=holes, files={}) if holes else ()
-    )
-    return SeriesPlan(
-        symbol=symbol, timeframe=timeframe, wanted=wanted, missing=holes, pieces=tuple(pieces)
-    )
 
 
 def _plan_one(
     source: Source, store: BarStore, symbol: str, timeframe: str, wanted: Span
 ) -> SeriesPlan:
     wanted = _whole_bars(wanted, timeframe)
-    had = store.covered(source.venue, symbol, timeframe, wanted)
+    had = store.covered(source.venue, symbol, timeframe, wanted, source.name)
     missing = spans_left([wanted], had)
     first_ms = None
     if missing and (not had or missing[0].start_ms < had[0].start_ms):
         first_ms = source.first_ms(symbol, timeframe)
-    manifest = store.manifest(source.venue, symbol, timeframe)
+    plan = SeriesPlan(
+        symbol=symbol, timeframe=timeframe, wanted=wanted, missing=missing, first_ms=first_ms
+    )
+    return _with_pieces(source, store, plan)
+
+
+def _with_pieces(source: Source, store: BarStore, plan: SeriesPlan) -> SeriesPlan:
+    """Return the plan with what would fill what is missing, and what was issued anew."""
+    manifest = store.manifest(source.venue, plan.symbol, plan.timeframe)
     pieces = source.pieces(
-        symbol,
-        timeframe,
-        wanted=wanted,
-        missing=missing,
+        plan.symbol,
+        plan.timeframe,
+        wanted=plan.wanted,
+        missing=plan.missing,
         files={} if manifest is None else manifest.files_of(source.name),
     )
-    return SeriesPlan(
-        symbol=symbol,
-        timeframe=timeframe,
-        wanted=wanted,
-        missing=missing,
-        pieces=tuple(pieces),
-        first_ms=first_ms,
-    )
+    return replace(plan, pieces=tuple(pieces))
 
 
 def _whole_bars(span: Span, timeframe: str) -> Span:
     """Return the span without a last bar that cannot be over yet."""
-    step_ms = timeframe_ms(timeframe)
-    return Span(span.start_ms, max(span.start_ms, span.end_ms // step_ms * step_ms))
+    last_ms = int(bin_starts(np.array([span.end_ms]), timeframe)[0])
+    return Span(span.start_ms, max(span.start_ms, last_ms))

@@ -57,6 +57,8 @@ class FetchReport:
     failed: list[FailedPiece] = field(default_factory=list)
     funding: dict[str, int] = field(default_factory=dict)
     """New funding rates by symbol."""
+    notes: list[str] = field(default_factory=list)
+    """What is worth knowing and no failure."""
     stopped: str | None = None
     """Why the fetch asked for nothing more; None where it went to its end."""
 
@@ -80,5 +82,6 @@ class FetchReport:
                 for one in self.failed
             ],
             "funding": self.funding,
+            "notes": self.notes,
             "stopped": self.stopped,
         }

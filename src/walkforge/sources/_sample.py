@@ -27,7 +27,7 @@ class Sample:
     provenance = "sample"
     calendar = "session"
     connections = 1
-    limits = "none: the bars are installed with Walkforge"
+    limits = "none, the bars are installed with Walkforge"
 
     def name_of(self, symbol: str) -> str:
         """Return the symbol; raise UsageError for another than the two."""

@@ -54,7 +54,7 @@ class Simulated:
     provenance = "simulated"
     calendar = "24/7"
     connections = 1
-    limits = "none: bars are made here"
+    limits = "none, the bars are made here"
 
     def __init__(
         self, *, kind: str, seed: int, rules: dict[str, Any], since_ms: int, words: str

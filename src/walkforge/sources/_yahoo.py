@@ -77,8 +77,8 @@ class Yahoo:
     calendar = "auto"
     connections = 1
     limits = (
-        "none are published; one request at a time. Reaches back 30 days for 1m, 60 for 5m, 15m "
-        "and 30m, 730 for 1h; intraday prices are adjusted for splits, not for dividends"
+        "no limit is published, one request at a time; 1m bars reach back 30 days, 5m to 30m 60, "
+        "1h 730"
     )
 
     def __init__(self, *, api: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from walkforge.base import FetchError, SourceUnreachableError, UsageError
 
-from ._http import LONGEST_WAIT_S, TRIES, Answer, host_of, refuse_page, shown_url
+from ._http import Answer, host_of, refuse_page, shown_url
+from ._waits import LONGEST_WAIT_S, TRIES, moment_ms, retry_after_s
 
 if TYPE_CHECKING:
     from curl_cffi.requests import Response
@@ -90,11 +92,12 @@ def no_answer(error: Exception, url: str, timeout_s: float) -> FetchError:
 
 def too_many(response: Response, url: str, number: int) -> tuple[FetchError, float]:
     """Return the error and the wait for status 429; raise it where the wait is too long."""
-    told = (response.headers.get("retry-after") or "").strip()
-    pause_s = float(told) if re.fullmatch(r"\d{1,9}", told) else _BUSY_WAIT_S * 2**number
+    now_ms = moment_ms(response.headers.get("date") or "") or time.time_ns() // 1_000_000
+    told_s = retry_after_s(response.headers.get("retry-after") or "", now_ms)
+    pause_s = _BUSY_WAIT_S * 2**number if told_s is None else told_s
     error = SourceUnreachableError(
         f"{host_of(url)}: answered 429, too many requests"
-        + (f", and asks to wait {pause_s:g} s" if told else f" ({TRIES} tries)")
+        + (f" ({TRIES} tries)" if told_s is None else f", and asks to wait {pause_s:g} s")
         + "; run the same command again later"
     )
     if pause_s > LONGEST_WAIT_S:

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from walkforge.base import FetchError, WalkforgeError
 
-from ._http import FIRST_WAIT_S, TRIES, shown_url
+from ._http import FIRST_WAIT_S, shown_url
+from ._waits import TRIES, is_enough
 from ._yahoo_answers import Chart, no_answer, read_chart, too_many
 
 if TYPE_CHECKING:
@@ -100,20 +101,23 @@ class Charts:
         return frame, client.chart
 
     def ask(self, path: str, symbol: str, params: Mapping[str, Any], halt: Event) -> Chart:
-        """Return the chart at a path; tries up to five times where that may help.
+        """Return the chart at a path; tries up to five times where that may help, and waits up to
+        ten minutes in all.
 
         Raises UsageError for a symbol that Yahoo does not have, SourceUnreachableError where it
         cannot be reached or is asked too often, FetchError for all else and where `halt` is set.
         """
-        url, pause_s = f"{self._api}{path}", 0.0
-        for number in range(TRIES):
-            if halt.is_set() or (number and halt.wait(pause_s)):
-                raise FetchError(f"{shown_url(url)}: interrupted")
-            trouble, pause_s = self._once(url, symbol, params, number)
-            if isinstance(trouble, Chart):
-                return trouble
-        assert isinstance(trouble, FetchError)
-        raise trouble
+        url, tries, waited_s = f"{self._api}{path}", 0, 0.0
+        while not halt.is_set():
+            found, pause_s = self._once(url, symbol, params, tries)
+            if isinstance(found, Chart):
+                return found
+            tries += 1
+            if is_enough(tries, waited_s, pause_s):
+                raise found
+            waited_s += pause_s
+            halt.wait(pause_s)
+        raise FetchError(f"{shown_url(url)}: interrupted")
 
     def close(self) -> None:
         """Close the connections."""

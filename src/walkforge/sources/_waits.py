@@ -1,0 +1,48 @@
+"""How long to wait between tries: what a server asks for, and when it is enough."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+TRIES = 5
+LONGEST_WAIT_S = 300.0
+"""A server that asks for a longer wait is left alone until the next fetch."""
+MOST_WAITING_S = 600.0
+"""What all waits for one answer may add up to."""
+
+
+def moment_ms(text: str) -> int | None:
+    """Return the time that a header such as `Date` tells, UTC, None where it tells none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+
+
+def retry_after_s(text: str, now_ms: int) -> float | None:
+    """Return the wait that a header `Retry-After` asks for, in seconds or until a moment.
+
+    `now_ms` is the server's time. None where it asks for none.
+    """
+    text = text.strip()
+    if re.fullmatch(r"\d{1,9}", text):
+        return float(text)
+    until_ms = moment_ms(text)
+    return None if until_ms is None else max(0.0, (until_ms - now_ms) / 1000)
+
+
+def is_enough(tries: int, waited_s: float, next_wait_s: float) -> bool:
+    """Return whether no other try is made after so many tries and waits."""
+    return tries >= TRIES or waited_s + next_wait_s > MOST_WAITING_S
+
+
+def stop_when_enough(state: RetryCallState) -> bool:
+    """Return whether tenacity shall stop; see `is_enough`."""
+    return is_enough(state.attempt_number, state.idle_for, state.upcoming_sleep)
