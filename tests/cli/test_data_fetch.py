@@ -15,6 +15,7 @@ from command import call
 from drawn import random_bars
 from servers.archive import ArchiveServer
 from servers.local import Fault, closed_port
+from walkforge.base import parse_utc_ms
 from walkforge.market import BarStore, bars_to_frame, read_funding, simulate
 
 SINCE = ("--since", "2024-01-01", "--until", "2024-04-10")
@@ -192,6 +193,11 @@ def test_a_source_out_of_reach_is_one_line_without_secrets(place, monkeypatch):
         (["binance-archiv", "BTCUSDT"], "did you mean 'binance-archive'?"),
         (["ccxt", "BTC-USD"], "--exchange"),
         (["files"], "--folder"),
+        (["yahoo", "AAPL", "--market", "perpetual"], "yahoo has no --market perpetual"),
+        (["sample", "--exchange", "kraken"], "sample has no --exchange"),
+        (["binance-archive", "BTCUSDT", "--kind", "gbm"], "has no --kind"),
+        (["binance-archive", "BTCUSDT", "--until", "2y"], "1y before now, does not lie before"),
+        (["binance-archive", "BTCUSDT", "--url", "api=http://x"], "'api'"),
     ],
 )
 def test_wrong_words_are_one_line_and_exit_2(words, error, archive, place):
@@ -227,9 +233,51 @@ def test_simulated_and_sample_bars_are_fetched_like_any_other(place):
     assert len(back) == 100 * 24
     assert back.digest() == whole.between(first_ms, last_ms + 1).digest()
     assert back.provenance == "simulated"
-    status, _, err = fetch(place, "sample", "--timeframe", "1d", "--since", "2000-01-01")
+    status, _, err = fetch(place, "sample", "--timeframe", "1d")  # all there is: it is little
     assert status == 0, err
+    assert BarStore(place).read("index", "SP500", "1d").timestamp[0] < 946_684_800_000
     assert {one.provenance for one in BarStore(place).list()} == {"sample", "simulated"}
+
+
+def test_an_address_without_a_key_is_refused_without_its_password(place):
+    for words in (["--url", "https://user:secret@host/files"], ["--url", "files=ftp://u:secret@h"]):
+        status, out, err = fetch(place, "binance-archive", "BTCUSDT", *words)
+        assert status == 2
+        assert "expected KEY=URL" in err
+        assert "secret" not in err + out
+
+
+def test_addresses_of_other_sources_in_the_environment_do_not_matter(archive, place, monkeypatch):
+    others = "ccxt.api=http://127.0.0.1:9 yahoo.api=http://127.0.0.1:9"
+    monkeypatch.setenv("WALKFORGE_URLS", f"{os.environ['WALKFORGE_URLS']} {others}")
+    status, _, err = fetch(place, "binance-archive", "BTCUSDT", "--timeframe", "1h", *SINCE)
+    assert status == 0, err
+    assert fetch(place, "simulated", "AAA", "--since", "10d")[0] == 0
+
+
+def test_an_update_of_a_universe_ends_where_its_assets_do(archive, place, tmp_path, hours):
+    universe = tmp_path / "mine.yaml"
+    universe.write_text(
+        "assets:\n  - {venue: binance, category: c, currency: USDT, calendar: 24/7, "
+        "symbols: {BTCUSDT: {delisted: 2024-03-10}}}\n"
+    )
+    early = ("--since", "2024-02-01", "--until", "2024-02-10")
+    fetch(place, "binance-archive", "BTCUSDT", "--timeframe", "1h", *early)
+    status, _, err = fetch(place, "binance-archive", "--update", "--universe", str(universe))
+    assert status == 0, err
+    # Whole months and days come as they are; what the archive has after the end does not.
+    assert BarStore(place).list()[0].last_ms < parse_utc_ms("2024-04-01")
+
+
+def test_a_damaged_series_is_left_out_of_an_update_and_the_others_come(archive, place, hours):
+    early = ("--since", "2024-01-01", "--until", "2024-03-01")
+    fetch(place, "binance-archive", "BTCUSDT", "ETHUSDT", "--timeframe", "1h", *early)
+    (place / "binance" / "BTCUSDT" / "1h" / "manifest.json").write_text("{")
+    status, _, err = fetch(place, "binance-archive", "--update")
+    assert status == 0
+    assert "left out: " in err
+    assert "manifest.json: damaged" in err
+    assert_equal_bits(place, hours["ETHUSDT"], "ETHUSDT")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

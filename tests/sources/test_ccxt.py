@@ -25,7 +25,7 @@ from walkforge.base import (
 from walkforge.market import Span
 from walkforge.sources import _ccxt_client
 from walkforge.sources._ccxt import ccxt_source
-from walkforge.sources._ccxt_stretches import opening_ms
+from walkforge.sources._grid import open_ms
 from walkforge.sources._source import Piece
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -210,7 +210,7 @@ def test_the_exchange_s_clock_tells_which_bar_is_complete(
         ccxt.binance, "describe", lambda self: self.deep_extend(described(self), without)
     )
     now_ms = int(time.time() * 1000) + hours * HOUR_MS
-    last_ms = opening_ms("1m", now_ms)
+    last_ms = open_ms(now_ms, "1m")
     frame = moved_to_end(minutes.tail(1500), last_ms)
     with BinanceRestServer(spot={"BTCUSDT": {"1m": frame}}, now_ms=now_ms) as server:
         source = make_source("binance", server.url)
@@ -219,6 +219,81 @@ def test_the_exchange_s_clock_tells_which_bar_is_complete(
     assert_frame_equal(delivery.frame, frame.head(-1), check_exact=True)
     assert delivery.answered_to_ms == last_ms
     assert ("/api/v3/time" in paths) == tells_time
+
+
+# Bars that come late
+
+
+def late(frame: pl.DataFrame, bars: int, timeframe: str = "1m") -> tuple[pl.DataFrame, int, int]:
+    """Return a frame without its last bars, where all of it ends, and a clock just after that."""
+    end_ms = stamps(frame)[-1] + TIMEFRAMES_MS[timeframe]
+    return frame.head(len(frame) - bars), end_ms, end_ms + 1000
+
+
+@pytest.mark.parametrize("bars", [1, 2, 9, 10])
+def test_bars_that_the_exchange_does_not_show_yet_are_not_answered_for(
+    minutes, make_source, bars
+):
+    shown, end_ms, now_ms = late(minutes, bars)
+    frames = {"BTCUSDT": {"1m": shown}}
+    with BinanceRestServer(spot=frames, now_ms=now_ms) as server:
+        source = make_source("binance", server.url)
+        first = source.fetch(piece_of(minutes), Halt())
+        assert_frame_equal(first.frame, shown, check_exact=True)
+        assert first.answered_to_ms == end_ms - bars * MINUTE_MS
+        frames["BTCUSDT"]["1m"] = minutes
+        missing = [Span(first.answered_to_ms, end_ms)]
+        (piece,) = source.pieces("BTCUSDT", "1m", wanted=ALL_TIME, missing=missing, files={})
+        rest = source.fetch(piece, Halt())
+    assert_frame_equal(rest.frame, minutes.tail(bars), check_exact=True)
+    assert rest.answered_to_ms == end_ms
+
+
+@pytest.mark.parametrize(("bars", "left"), [(11, 10), (60, 10)])
+def test_a_coin_without_a_trade_for_longer_is_answered_for(minutes, make_source, bars, left):
+    shown, end_ms, now_ms = late(minutes, bars)
+    with BinanceRestServer(spot={"BTCUSDT": {"1m": shown}}, now_ms=now_ms) as server:
+        delivery = make_source("binance", server.url).fetch(piece_of(minutes), Halt())
+    assert delivery.answered_to_ms == end_ms - left * MINUTE_MS
+
+
+@pytest.mark.parametrize(("timeframe", "left"), [("1h", 3), ("1d", 3)])
+def test_of_longer_bars_the_last_three_may_come_late(minutes, make_source, timeframe, left):
+    step_ms = TIMEFRAMES_MS[timeframe]
+    first_ms = parse_utc_ms("2024-02-12")
+    moments = pl.Series([first_ms + n * step_ms for n in range(50)]).cast(pl.Datetime("ms", "UTC"))
+    frame = minutes.head(50).with_columns(timestamp=moments)
+    shown, end_ms, now_ms = late(frame, 7, timeframe)
+    with BinanceRestServer(spot={"BTCUSDT": {timeframe: shown}}, now_ms=now_ms) as server:
+        source = make_source("binance", server.url)
+        delivery = source.fetch(piece_of(frame, timeframe=timeframe), Halt())
+    assert delivery.answered_to_ms == end_ms - left * step_ms
+
+
+def test_an_empty_answer_about_the_latest_bars_answers_for_none_of_them(minutes, make_source):
+    end_ms = stamps(minutes)[-1] + MINUTE_MS
+    latest = Span(end_ms - 5 * MINUTE_MS, end_ms)
+    with BinanceRestServer(spot={"BTCUSDT": {"1m": minutes}}, now_ms=end_ms + 1000) as server:
+        source = make_source("binance", server.url)
+        piece = Piece(symbol="BTCUSDT", timeframe="1m", span=latest, name="latest")
+        server.fail(Fault("status", path="klines", status=200, body=b"[]"))
+        empty = source.fetch(piece, Halt())
+        whole = source.fetch(piece, Halt())
+    assert (empty.frame, empty.answered_to_ms) == (None, latest.start_ms)
+    assert (len(whole.frame), whole.answered_to_ms) == (5, end_ms)
+
+
+def test_a_span_in_which_no_bar_opens_is_not_asked_for(minutes, make_source):
+    weeks = minutes.head(1).with_columns(timestamp=pl.datetime(2024, 2, 12, time_zone="UTC"))
+    weeks = weeks.with_columns(pl.col("timestamp").dt.cast_time_unit("ms"))
+    now_ms = parse_utc_ms("2024-02-25")  # a Sunday
+    with BinanceRestServer(spot={"BTCUSDT": {"1w": weeks}}, now_ms=now_ms) as server:
+        source = make_source("binance", server.url)
+        asked = {"wanted": ALL_TIME, "files": {}}
+        sunday = Span(parse_utc_ms("2024-02-18"), parse_utc_ms("2024-02-19"))
+        assert source.pieces("BTCUSDT", "1w", missing=[sunday], **asked) == []
+        (piece,) = source.pieces("BTCUSDT", "1w", missing=[ALL_TIME], **asked)
+    assert piece.span == Span(parse_utc_ms("2024-02-12"), parse_utc_ms("2024-02-19"))
 
 
 # How it is asked
@@ -361,6 +436,16 @@ def test_a_pause_named_as_a_date_is_kept_and_one_of_hours_is_not_waited_for(minu
         with pytest.raises(SourceUnreachableError, match="asks to wait until"):
             source.fetch(piece_of(minutes), halt)
         assert max(halt.waits) == 17.0
+
+
+def test_pauses_for_one_answer_add_up_to_ten_minutes_at_most(minutes, make_source):
+    with BinanceRestServer(spot={"BTCUSDT": {"1m": minutes}}) as server:
+        source, halt = make_source("binance", server.url), Halt()
+        server.fail(Fault("status", status=429, headers={"Retry-After": "250"}, times=9))
+        with pytest.raises(SourceUnreachableError, match="asks to wait until"):
+            source.fetch(piece_of(minutes), halt)
+        assert [pause for pause in halt.waits if pause > 10] == [250.0, 250.0]
+        assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("status", [403, 451])

@@ -11,8 +11,9 @@ from walkforge.base import TIMEFRAMES_MS, BarsError, SourceUnreachableError, par
 from walkforge.market import Span
 from walkforge.sources._ccxt_first import first_bar_ms
 from walkforge.sources._ccxt_pages import bars_of, rows_of
-from walkforge.sources._ccxt_stretches import opening_ms, stretches
+from walkforge.sources._ccxt_stretches import stretches
 from walkforge.sources._ccxt_symbols import Symbols
+from walkforge.sources._grid import open_ms
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 NOW_MS = parse_utc_ms("2024-06-01")
@@ -129,7 +130,7 @@ def test_an_answer_since_nought_that_is_not_the_first_bar_is_not_taken_for_it():
         step_ms = TIMEFRAMES_MS[frame]
         if since_ms == 0:
             return [[NOW_MS - step_ms]]  # the latest
-        opens = range(opening_ms(frame, first_ms), NOW_MS, step_ms)
+        opens = range(open_ms(first_ms, frame), NOW_MS, step_ms)
         return [[ms] for ms in opens if since_ms <= ms < since_ms + limit * step_ms]
 
     assert first_bar_of(answer) == first_bar_of(answer, page_bars=5) == first_ms

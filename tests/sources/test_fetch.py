@@ -15,12 +15,19 @@ from drawn import START_MS, random_bars
 from served import Quiet, ServedBars
 from sources import killed_fetch
 from walkforge.base import BarsError, FetchError, SourceUnreachableError
-from walkforge.market import BarStore, Span, bars_to_frame
-from walkforge.sources import fetch, make_plan
+from walkforge.market import (
+    Addition,
+    BarStore,
+    Span,
+    bars_from_frame,
+    bars_to_frame,
+    rows_of_frame,
+)
+from walkforge.sources import Delivery, fetch, make_plan, plan_repairs
 
 MINUTE_MS = 60_000
 FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
-EVERYTHING = Span(START_MS - 5000 * MINUTE_MS, START_MS + 50_000 * MINUTE_MS)
+EVERYTHING = Span(START_MS - 5000 * MINUTE_MS, START_MS + 100_000 * MINUTE_MS)
 
 
 @pytest.fixture
@@ -97,7 +104,7 @@ def test_a_piece_that_fails_is_told_and_the_next_fetch_brings_it(bars, store):
 
 
 def test_a_source_out_of_reach_ends_the_fetch_and_keeps_what_came(bars, store):
-    source = ServedBars(bars, piece_bars=10)
+    source = ServedBars(bars, piece_bars=10, pause_s=0.01)
     source.connections = 1
     source.broken["AAAUSDT-7"] = SourceUnreachableError("served: connection refused")
     report = bring(source, store)
@@ -261,3 +268,132 @@ def forked():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sources.killed_fetch"])
     return context
+
+
+def test_one_series_that_cannot_be_stored_stops_no_other(bars, store):
+    store.write(dataclasses.replace(bars.take(slice(0, 10)), provenance="simulated"))
+    other = random_bars(300, seed=5, symbol="BBBUSDT")
+    report = bring(ServedBars(bars, other), store)
+    assert [(one.series, "never mixed" in one.reason) for one in report.failed] == [
+        ("AAAUSDT/1m", True)
+    ]
+    assert_stored(store, other)
+
+
+def test_one_series_that_cannot_be_planned_stops_no_other(bars, store):
+    source = ServedBars(bars)
+    series = [("ZZZUSDT", "1m"), ("AAAUSDT", "1m")]
+    source.bars["ZZZUSDT"] = bars
+    pieces = source.pieces
+
+    def refuses(symbol, timeframe, **words):
+        if symbol == "ZZZUSDT":
+            raise FetchError("served: a split since")
+        return pieces(symbol, timeframe, **words)
+
+    source.pieces = refuses
+    plans = make_plan(source, store, series, lambda *_: EVERYTHING)
+    assert [plan.problem for plan in plans] == ["served: a split since", ""]
+    report = fetch(source, store, plans)
+    assert [(one.series, one.reason) for one in report.failed] == [
+        ("ZZZUSDT/1m", "served: a split since")
+    ]
+    assert_stored(store, bars)
+
+
+def test_a_source_out_of_reach_ends_the_planning_and_is_let_go(bars, store):
+    source = ServedBars(bars)
+
+    def refuses(*_, **__):
+        raise SourceUnreachableError("served: connection refused")
+
+    source.pieces = refuses
+    with pytest.raises(SourceUnreachableError):
+        make_plan(source, store, [("AAAUSDT", "1m")], lambda *_: EVERYTHING)
+    assert source.closed
+
+
+@pytest.mark.parametrize("slow", ["AAAUSDT-0", "AAAUSDT-1"])
+def test_of_two_pieces_issued_anew_the_later_in_the_plan_counts(slow, bars, store):
+    """They overlap, as a month and one of its days do; which comes first is left to chance."""
+    bring(ServedBars(bars), store)
+    source = ServedBars(bars, piece_bars=700)
+
+    def anew(volume):
+        return dataclasses.replace(bars, volume=bars.volume + volume)
+
+    month = source.pieces("AAAUSDT", "1m", wanted=EVERYTHING, missing=[EVERYTHING], files={})[0]
+    both = [
+        dataclasses.replace(month, name=f"AAAUSDT-{number}", version="2", replaces=True)
+        for number in range(2)
+    ]
+
+    def fetch_one(piece, halt):
+        time.sleep(0.1 if piece.name == slow else 0.0)
+        frame = bars_to_frame(anew(int(piece.name[-1]) + 1))
+        return Delivery(piece=piece, frame=frame, answered_to_ms=piece.span.end_ms)
+
+    source.pieces, source.fetch = (lambda *_, **__: both), fetch_one
+    assert bring(source, store).ok
+    np.testing.assert_array_equal(store.read("drawn", "AAAUSDT", "1m").volume, anew(2).volume)
+
+
+def test_pieces_of_one_fetch_that_contradict_each_other_are_counted(bars, store):
+    source = ServedBars(bars)
+    source.broken["AAAUSDT-1"] = lambda frame: bars_to_frame(
+        bars.take(slice(55, 120))
+    ).with_columns(volume=pl.col("volume") + 1)
+    pieces = source.pieces
+
+    def wider(*names, **words):
+        return [
+            dataclasses.replace(one, span=Span(one.span.start_ms - 5 * MINUTE_MS, one.span.end_ms))
+            if one.name == "AAAUSDT-1"
+            else one
+            for one in pieces(*names, **words)
+        ]
+
+    source.pieces = wider
+    assert bring(source, store).series["AAAUSDT/1m"].rows_differing == 5
+
+
+def test_a_repair_asks_for_holes_alone_and_nothing_twice(bars, store):
+    source = ServedBars(bars)
+    source.versions = {f"AAAUSDT-{number}": "one" for number in range(11)}
+    thinned = bars_to_frame(bars).filter(pl.int_range(pl.len()).is_between(430, 449).not_())
+    store.add(
+        "drawn", "AAAUSDT", "1m", Addition(rows=rows_of_frame(thinned), provenance="exchange")
+    )
+    plans = plan_repairs(source, store, [("AAAUSDT", "1m")])
+    assert fetch(source, store, plans).ok
+    back = store.read("drawn", "AAAUSDT", "1m")
+    assert back.digest() == bars.digest()
+    assert set(source.asked) == {"AAAUSDT-3", "AAAUSDT-7"}  # a true hole, and the one to mend
+
+
+def test_an_unlucky_fetch_completes_whatever_failed_before(store):
+    """Session hours, pieces that fail at random: what is missing is asked for until it is there."""
+    whole = random_bars(40 * 24 * 60, symbol="AAAUSDT")
+    minutes = whole.timestamp // MINUTE_MS
+    weekend = np.isin(minutes // 1440 % 7, (2, 3))
+    traded = (minutes % 1440 >= 870) & (minutes % 1440 < 1260) & ~weekend
+    session = bars_from_frame(
+        bars_to_frame(whole).filter(pl.Series(traded)),
+        venue="drawn", symbol="AAAUSDT", timeframe="1m", provenance="exchange",
+    )  # fmt: skip
+    assert session.calendar == "session"
+    random = np.random.default_rng(3)
+    for _ in range(12):
+        source = ServedBars(session, piece_bars=997)
+        source.calendar = "auto"
+        for number in range(60):
+            if random.random() < 0.5:
+                source.broken[f"AAAUSDT-{number}"] = FetchError("bad luck")
+        bring(source, store)
+    source = ServedBars(session, piece_bars=997)
+    source.calendar = "auto"
+    assert bring(source, store).ok
+    assert_stored(store, session)
+    source.asked.clear()
+    assert bring(source, store).ok
+    assert source.asked == []

@@ -193,6 +193,15 @@ def test_too_many_requests_for_ever_end_the_fetch(client, server):
     assert all(wait >= 9 for wait in halt.waits)
 
 
+def test_waits_for_one_answer_add_up_to_ten_minutes_at_most(client, server):
+    server.fail(Fault("status", status=429, headers={"Retry-After": "250"}, times=100))
+    halt = Halt()
+    with pytest.raises(SourceUnreachableError, match=r"too many requests \(3 tries\); try again"):
+        client.get(f"{server.url}/file", halt=halt)
+    assert halt.waits == [250.0, 250.0]
+    assert len(server.requests) == 3
+
+
 def test_a_ban_is_not_tried_again_and_says_until_when():
     asked = []
     headers = {"Date": "Sun, 06 Nov 1994 08:00:00 GMT", "Retry-After": "180"}

@@ -361,7 +361,7 @@ def test_what_yahoo_no_longer_has_is_left_out_or_refused_with_the_reason(source,
     assert pieces_of(source, "BTC-USD", "1m", long, missing=[too_old]) == []
     with pytest.raises(UsageError, match=r"yahoo has 1m bars of BTC-USD from 2025-05-22 00:00 on"):
         pieces_of(source, "BTC-USD", "1m", too_old)
-    assert "30 days for 1m" in source.limits
+    assert "1m bars reach back 30 days" in source.limits
 
 
 def test_minutes_beyond_reach_are_not_joined_to_those_after_a_split(source, bitcoin):
@@ -373,6 +373,45 @@ def test_minutes_beyond_reach_are_not_joined_to_those_after_a_split(source, bitc
     # All can be fetched anew, or all were fetched after it.
     for words in ("2025-05-23 00:00 to 2025-06-12 00:00", "2025-05-01 00:00 to 2025-06-18 00:00"):
         assert pieces_of(source, "BTC-USD", "1m", span, files={"BTC-USD-1m": words})
+
+
+def test_a_hole_within_old_minutes_that_yahoo_no_longer_has_is_nothing_to_fetch(source, bitcoin):
+    hole = Span(parse_utc_ms("2025-05-10"), parse_utc_ms("2025-05-11"))
+    old = {"BTC-USD-1m": "2025-05-01 00:00 to 2025-06-12 00:00"}
+    assert pieces_of(source, "BTC-USD", "1m", hole, files=old) == []
+
+
+def test_minutes_with_a_hole_are_not_mended_across_a_split(source, bitcoin):
+    hole = Span(parse_utc_ms("2025-06-01"), parse_utc_ms("2025-06-02"))
+    old = {"BTC-USD-1m": "2025-05-01 00:00 to 2025-06-12 00:00"}
+    found = pieces_of(source, "BTC-USD", "1m", hole, files=old)
+    assert (found[0].span.start_ms, found[-1].span.end_ms) == (
+        parse_utc_ms("2025-05-22"),
+        parse_utc_ms("2025-06-12"),
+    )
+    bitcoin.splits["2025-06-17"] = (2, 1)
+    source._splits.clear()
+    with pytest.raises(FetchError, match="a split of 2025-06-17 changed all earlier prices"):
+        pieces_of(source, "BTC-USD", "1m", hole, files=old)
+
+
+def test_a_hole_between_days_is_filled_with_all_of_them_in_the_prices_of_today(
+    source, api, apple, tmp_path
+):
+    store, whole = BarStore(tmp_path), apple.days
+    apple.days = whole.filter(pl.col("timestamp").dt.strftime("%Y-%m") != "2016-07")
+    plans = make_plan(source, store, [("AAPL", "1d")], lambda *_: SINCE)
+    assert fetch(source, store, plans, watcher=Quiet()).ok
+    apple.days, apple.dividends["2017-01-20"] = whole, 20.0
+    hole = Span(parse_utc_ms("2016-07-01"), parse_utc_ms("2016-08-01"))
+    held = store.manifest("yahoo", "AAPL", "1d").files_of("yahoo")
+    found = pieces_of(source, "AAPL", "1d", hole, files=held)
+    plan = dataclasses.replace(plans[0], missing=(hole,), pieces=tuple(found))
+    assert fetch(source, store, [plan], watcher=Quiet()).ok
+    stored = store.read("yahoo", "AAPL", "1d")
+    now = bring(source, "AAPL").frame
+    assert stored.close.tolist() == now["close"].to_list()
+    assert len(stored) == 237
 
 
 def test_a_range_that_yahoo_refuses_all_the_same_is_told_in_its_words(source, bitcoin):
@@ -526,6 +565,9 @@ def test_too_many_requests_for_long_end_the_fetch(source, server):
     halt = Waits()
     assert "asks to wait 3600 s" in str(fails(source, halt))
     assert halt.seconds == []
+    server.fail(Fault("status", status=429, headers={"Retry-After": "250"}, times=5))
+    assert "asks to wait 250 s" in str(fails(source, halt))
+    assert halt.seconds == [250.0, 250.0]
 
 
 def test_an_interrupted_fetch_ends_before_it_asks(source, server):

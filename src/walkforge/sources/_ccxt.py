@@ -14,8 +14,9 @@ from ._ccxt_client import CcxtClient
 from ._ccxt_first import first_bar_ms
 from ._ccxt_instruments import funding_interval_h, funding_intervals_h, instruments_of
 from ._ccxt_pages import bars_of, rates_of, rows_of
-from ._ccxt_stretches import opening_ms, stretch_name, stretches
+from ._ccxt_stretches import stretch_name, stretches
 from ._ccxt_symbols import Symbols
+from ._grid import can_hold_a_bar, open_ms
 from ._http import base_url
 from ._source import Delivery, Listing, Piece
 
@@ -33,6 +34,9 @@ _DAY_MS = 86_400_000
 _PAGE_BARS = {"binanceusdm": 1000}
 _PAGE_RATES = {"binanceusdm": 1000, "bybit": 200, "gate": 1000}
 _USUAL_PAGE = 100
+# Exchanges show their latest bars a little after their own clock says that they are over. What
+# is not there so long after that never was: a coin without a trade.
+_LATE_BARS, _LATE_MS = 3, 600_000
 
 
 def ccxt_source(
@@ -141,7 +145,7 @@ class CcxtSource:
         if first_ms is None:
             return []
         name, market = self._symbols(self._closed).find(symbol)
-        end_ms = opening_ms(timeframe, self._now_ms(market, timeframe, self._closed))
+        end_ms = open_ms(self._now_ms(market, timeframe, self._closed), timeframe)
         return [
             Piece(
                 symbol=name,
@@ -155,13 +159,15 @@ class CcxtSource:
                 timeframe,
                 self._page_bars,
             )
+            if can_hold_a_bar(span, timeframe)
         ]
 
     def fetch(self, piece: Piece, halt: Event) -> Delivery:
         """Fetch the pages of a stretch.
 
-        A bar is complete by the exchange's clock, whatever the clock of this machine says.
-        Raises BarsError for a bar without a price or a volume, or beside the UTC grid.
+        A bar is complete by the exchange's clock, whatever the clock of this machine says. The
+        latest bars may come late: what is missing after the last one that came, up to three bars
+        or ten minutes before the exchange's time, is not answered for. Raises BarsError for a bar without a price or a volume, or beside the UTC grid.
         """
         name, market = self._symbols(halt).find(piece.symbol)
         end_ms = self._complete_to_ms(piece, market, halt)
@@ -176,7 +182,7 @@ class CcxtSource:
         return Delivery(
             piece=piece,
             frame=bars_of(rows, piece.timeframe, f"{self.venue} {name} {piece.timeframe}"),
-            answered_to_ms=end_ms,
+            answered_to_ms=self._answered_to_ms(piece, rows, end_ms),
             received_bytes=self._client.received_bytes - bytes_before,
             entry={"url": self._client.answer.place},
         )
@@ -271,8 +277,16 @@ class CcxtSource:
         """Return where the complete bars of a piece end, asked before any of them are."""
         if piece.span.end_ms > self._known_ms:
             self._now_ms(market, piece.timeframe, halt)
-        complete_ms = opening_ms(piece.timeframe, self._known_ms)
+        complete_ms = open_ms(self._known_ms, piece.timeframe)
         return max(piece.span.start_ms, min(piece.span.end_ms, complete_ms))
+
+    def _answered_to_ms(self, piece: Piece, rows: Sequence[Sequence[Any]], end_ms: int) -> int:
+        """Return up to where a piece is answered, whose complete bars end at `end_ms`."""
+        step_ms = timeframe_ms(piece.timeframe)
+        late_ms = max(_LATE_BARS * step_ms, _LATE_MS)
+        settled_ms = open_ms(self._known_ms - late_ms, piece.timeframe)
+        served_ms = int(rows[-1][0]) + step_ms if rows else piece.span.start_ms
+        return min(end_ms, max(piece.span.start_ms, served_ms, settled_ms))
 
     def _now_ms(self, market: Mapping[str, Any], timeframe: str, halt: Event) -> int:
         """Return the exchange's time; this machine's where the exchange tells none at all."""

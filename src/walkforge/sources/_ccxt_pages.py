@@ -10,7 +10,7 @@ import polars as pl
 from walkforge.base import BarsError, utc_text
 from walkforge.market import Span
 
-from ._ccxt_stretches import opening_ms
+from ._grid import open_ms
 
 Row = Sequence[Any]
 _STAMP = pl.Datetime("ms", "UTC")
@@ -51,7 +51,7 @@ def bars_of(rows: Sequence[Row], timeframe: str, place: str) -> pl.DataFrame | N
             raise BarsError(
                 f"{place}: the bar of {utc_text(int(row[0]))} lacks a price or a volume: {row[1:6]}"
             )
-        if row[0] != opening_ms(timeframe, row[0]):
+        if row[0] != open_ms(row[0], timeframe):
             raise BarsError(
                 f"{place}: a bar opens at {utc_text(int(row[0]))} UTC, where no {timeframe} bar "
                 "opens; fetch a shorter timeframe, longer bars are made of it"

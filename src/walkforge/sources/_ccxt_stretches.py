@@ -8,20 +8,13 @@ from datetime import UTC, datetime
 from walkforge.base import TIMEFRAMES_MS
 from walkforge.market import Span
 
+from ._grid import open_ms
+
 _DAY_MS = 86_400_000
-# 1970-01-01 was a Thursday; weeks start on Monday.
-_MONDAY_MS = 4 * _DAY_MS
 # Stretches that people know, the longest first: years and months, then weeks and days.
 _MONTHS = (120, 12, 3, 1)
-_DAYS = (7, 1)
+_WEEK_AND_DAY = ("1w", "1d")
 _PAGES = 12
-
-
-def opening_ms(timeframe: str, time_ms: int) -> int:
-    """Return when the bar opens in which a moment lies."""
-    phase_ms = _MONDAY_MS if timeframe == "1w" else 0
-    step_ms = TIMEFRAMES_MS[timeframe]
-    return (time_ms - phase_ms) // step_ms * step_ms + phase_ms
 
 
 def stretches(span: Span, timeframe: str, page_bars: int) -> Iterator[Span]:
@@ -41,10 +34,9 @@ def _next_cut_ms(start_ms: int, most_ms: int) -> int:
     for months in _MONTHS:
         if months * 31 * _DAY_MS <= most_ms:
             return _month_after_ms(start_ms, months)
-    for days in _DAYS:
-        if days * _DAY_MS <= most_ms:
-            length_ms = days * _DAY_MS
-            return (start_ms - _MONDAY_MS) // length_ms * length_ms + _MONDAY_MS + length_ms
+    for length in _WEEK_AND_DAY:
+        if TIMEFRAMES_MS[length] <= most_ms:
+            return open_ms(start_ms, length) + TIMEFRAMES_MS[length]
     return start_ms // most_ms * most_ms + most_ms
 
 

@@ -184,7 +184,9 @@ class _Fetch:
                 one.drop()
                 if isinstance(error.__cause__, OSError):
                     raise  # a disk that is full, or may not be written, is so for all
-                self._report.failed.append(FailedPiece(one.plan.name, "", str(error)))
+                failed = FailedPiece(one.plan.name, "", str(error))
+                if failed not in self._report.failed:  # as it would be of every few pieces
+                    self._report.failed.append(failed)
                 continue
             for report in written:
                 series.rows_new += report.rows_new

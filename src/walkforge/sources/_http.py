@@ -224,7 +224,9 @@ def _judge(response: httpx.Response, url: str) -> None:
             )
         kind = SourceUnreachableError if status == 429 else FetchError
         what = "too many requests" if status == 429 else "its server has trouble"
-        raise _Again(kind, f"{shown_url(url)}: answered {status}, {what}", "try again later", after_s)
+        raise _Again(
+            kind, f"{shown_url(url)}: answered {status}, {what}", "try again later", after_s
+        )
     hints = {
         401: "it asks for a password: write the URL as https://USER:PASSWORD@...",
         403: f"it may refuse this country or network: {_CHECK_NETWORK}",

@@ -44,7 +44,8 @@ from ._yahoo_charts import Charts
 from ._yahoo_plan import (
     REACH_DAYS,
     TIMEFRAMES,
-    can_hold_a_bar,
+    is_within,
+    may_hold_a_bar,
     parts,
     reach_of,
     span_of,
@@ -130,17 +131,17 @@ class Yahoo:
         """Return the whole of what was ever asked for, where any of it is missing.
 
         Intraday bars are those of three weeks at least; what lies further back than Yahoo reaches
-        is left out. Raises as `first_ms` does, UsageError where all that is wanted lies there, and
-        FetchError where a split parts bars that it no longer has from newer ones.
+        is left out. Raises as `first_ms` does, UsageError where all that is wanted lies there and
+        was never fetched, and FetchError where a split parts bars that it no longer has from newer ones.
         """
         symbol, span = self.name_of(symbol), whole(wanted, files)
         one_of("timeframe of yahoo", timeframe, TIMEFRAMES)
-        if not any(can_hold_a_bar(each, timeframe) for each in missing):
+        if not any(may_hold_a_bar(each, timeframe) for each in missing):
             return []
         chart = self._chart_of(symbol, timeframe)
         if timeframe in REACH_DAYS:
             reach_ms = reach_of(chart, timeframe)
-            if wanted.end_ms <= reach_ms:
+            if wanted.end_ms <= reach_ms and not is_within(wanted, files):
                 raise UsageError(
                     f"yahoo has {timeframe} bars of {symbol} from {utc_text(reach_ms)} on only, "
                     f"asked for are those before {utc_text(wanted.end_ms)}; ask for later ones, or "

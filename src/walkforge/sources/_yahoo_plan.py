@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from walkforge.base import parse_utc_ms
 from walkforge.market import Span
 
-from ._grid import open_ms
+from ._grid import can_hold_a_bar
 from ._yahoo_answers import Chart
 
 _DAY_MS = 86_400_000
@@ -52,8 +52,12 @@ def parts(span: Span, timeframe: str) -> list[Span]:
     return [Span(start, min(start + step_ms, span.end_ms)) for start in starts]
 
 
-def can_hold_a_bar(span: Span, timeframe: str) -> bool:
-    """Return whether a bar may open in the span: days do so at 00:00, weeks on Mondays."""
-    if timeframe in REACH_DAYS:
-        return span.start_ms < span.end_ms
-    return open_ms(span.end_ms - 1, timeframe) >= span.start_ms
+def is_within(span: Span, files: Mapping[str, str]) -> bool:
+    """Return whether a span lies within one that was fetched before."""
+    held = map(span_of, files.values())
+    return any(each.start_ms <= span.start_ms and span.end_ms <= each.end_ms for each in held)
+
+
+def may_hold_a_bar(span: Span, timeframe: str) -> bool:
+    """Return whether a bar may open in the span; intraday ones need not lie on the UTC grid."""
+    return span.start_ms < span.end_ms if timeframe in REACH_DAYS else can_hold_a_bar(span, timeframe)
