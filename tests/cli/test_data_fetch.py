@@ -85,7 +85,7 @@ def test_three_coins_come_to_the_bit_and_a_second_time_nothing_is_downloaded(arc
     status, out, err = fetch(place, *words)
     assert status == 0
     assert zips(archive) == []
-    assert "everything that the source has is stored already" in err
+    assert "the source has nothing of what is missing" in err
 
 
 def test_a_dry_run_tells_and_changes_nothing(archive, place):
@@ -237,6 +237,15 @@ def test_simulated_and_sample_bars_are_fetched_like_any_other(place):
     assert status == 0, err
     assert BarStore(place).read("index", "SP500", "1d").timestamp[0] < 946_684_800_000
     assert {one.provenance for one in BarStore(place).list()} == {"sample", "simulated"}
+
+
+def test_a_span_without_bars_is_no_success(archive, place):
+    words = ("binance-archive", "BTCUSDT", "--timeframe", "1h", "--since", "2025-01-01")
+    status, _, err = fetch(place, *words)
+    assert status == 1
+    assert "BTCUSDT/1h: no bars from 2025-01-01 00:00 to" in err
+    assert "its bars begin 2024-01-01 00:00. Ask for another span." in err
+    assert not BarStore(place).list()
 
 
 def test_an_address_without_a_key_is_refused_without_its_password(place):

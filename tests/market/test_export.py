@@ -1,10 +1,14 @@
 """Exported bars come back to the last bit, and what is simulated stays simulated."""
 
 import dataclasses
+import json
+import zipfile
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from drawn import START_MS, random_bars
 from walkforge.base import BarsError, UsageError
@@ -12,8 +16,10 @@ from walkforge.market import (
     EXPORT_FORMS,
     Bars,
     BarStore,
+    bars_to_frame,
     export_bars,
     import_bars,
+    provenance_of_file,
     read_bars_file_frame,
     read_folder,
     simulate,
@@ -186,3 +192,75 @@ def test_the_provenance_of_a_zip_is_that_of_all_its_files(tmp_path, store):
         archive.write(path, "a.csv")
     import_bars(tmp_path / "BTCUSDT-1m.zip", store, venue="other")
     assert BarStore(store.root).read("other", "BTCUSDT", "1m").provenance == "simulated"
+
+
+def rewritten(path, frame, metadata=None):
+    """Write a Parquet file as other programs do, or with an entry of ours."""
+    entries = None if metadata is None else {"walkforge": json.dumps(metadata)}
+    frame.write_parquet(path, metadata=entries)
+    return path
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"calendar": "24/7"}, {"provenance": "simulated"}])
+def test_a_column_of_provenance_in_parquet_is_believed_by_every_reader(tmp_path, metadata):
+    frame = bars_to_frame(random_bars(50)).with_columns(provenance=pl.lit("simulated"))
+    (tmp_path / "v/AAA").mkdir(parents=True)
+    path = rewritten(tmp_path / "v/AAA/1m.parquet", frame, metadata)
+    assert provenance_of_file(path) == "simulated"
+    assert read_bars_file_frame(path, timeframe="1m").provenance == "simulated"
+    assert read_folder(tmp_path / "v", timeframe="1m")["AAA"].provenance == "simulated"
+    assert BarStore(tmp_path).list()[0].provenance == "simulated"
+
+
+def test_metadata_and_column_that_contradict_each_other_are_refused(tmp_path):
+    frame = bars_to_frame(random_bars(50)).with_columns(provenance=pl.lit("simulated"))
+    path = rewritten(tmp_path / "AAA-1m.parquet", frame, {"provenance": "exchange"})
+    for read in (provenance_of_file, lambda path: read_bars_file_frame(path, timeframe="1m")):
+        with pytest.raises(
+            BarsError, match="says that its bars are simulated, its metadata says exchange"
+        ):
+            read(path)
+
+
+@pytest.mark.parametrize("kinds", [["simulated", "exchange"], ["invented"] * 2, [None] * 2])
+def test_a_parquet_file_that_does_not_say_one_provenance_is_refused(tmp_path, kinds):
+    frame = bars_to_frame(random_bars(2)).with_columns(provenance=pl.Series(kinds, dtype=pl.String))
+    path = rewritten(tmp_path / "AAA-1m.parquet", frame)
+    with pytest.raises(BarsError, match=r"column 'provenance' holds .*, expected one of"):
+        provenance_of_file(path)
+
+
+@pytest.mark.parametrize("first", ["readme.txt", "b.csv"])
+def test_the_provenance_of_a_zip_is_found_in_whichever_file_has_it(tmp_path, first):
+    frame = bars_to_frame(random_bars(50))
+    told = frame.with_columns(provenance=pl.lit("simulated")).write_csv()
+    path = tmp_path / "AAA-1m.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr(first, told if first.endswith("csv") else "words\n")
+        zipped.writestr("a.csv", "\n" + told)
+    assert provenance_of_file(path) == "simulated"
+    assert read_bars_file_frame(path, timeframe="1m").provenance == "simulated"
+
+
+@pytest.fixture(scope="module")
+def zipped_bars(tmp_path_factory):
+    path = tmp_path_factory.mktemp("zips") / "AAA-1m.zip"
+    frame = bars_to_frame(random_bars(20)).with_columns(provenance=pl.lit("simulated"))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("a.csv", frame.write_csv())
+    return path, path.read_bytes()
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_zip_is_refused_in_one_line_or_read(zipped_bars, data):
+    path, content = zipped_bars
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 6))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged)
+    for read in (provenance_of_file, lambda path: read_bars_file_frame(path, timeframe="1m")):
+        try:
+            read(path)
+        except BarsError as error:
+            assert "\n" not in str(error)  # noqa: PT017

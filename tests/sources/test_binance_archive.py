@@ -450,9 +450,7 @@ def test_what_a_month_lacks_comes_from_the_files_of_its_days(archive, connect, h
     (piece,) = pieces(source, wanted=span("2024-12-01", "2025-01-01"))
     archive.server.forget()
     delivery = source.fetch(piece, Halt())
-    assert_frame_equal(
-        delivery.frame, between(hours, "2024-12-01", "2025-01-01"), check_exact=True
-    )
+    assert_frame_equal(delivery.frame, between(hours, "2024-12-01", "2025-01-01"), check_exact=True)
     assert delivery.answered_to_ms == ms("2025-01-01")
     assert list(delivery.entry["days"]) == [
         "BTCUSDT-1h-2024-12-03.zip",
@@ -608,7 +606,7 @@ def test_the_files_chosen_are_enough_and_none_is_idle(months, days, held, missin
 
 def test_weeks_are_refused_for_they_are_made_of_days(archive, connect, hours):
     archive.add_bars("BTCUSDT", "1h", hours)
-    with pytest.raises(UsageError, match="has no whole weeks: .* fetch 1d, of which") as error:
+    with pytest.raises(UsageError, match=r"has no whole weeks: .* fetch 1d, of which") as error:
         connect().first_ms("BTCUSDT", "1w")
     assert one_line(error)
     with pytest.raises(UsageError, match="has no whole weeks"):

@@ -231,9 +231,7 @@ def late(frame: pl.DataFrame, bars: int, timeframe: str = "1m") -> tuple[pl.Data
 
 
 @pytest.mark.parametrize("bars", [1, 2, 9, 10])
-def test_bars_that_the_exchange_does_not_show_yet_are_not_answered_for(
-    minutes, make_source, bars
-):
+def test_bars_that_the_exchange_does_not_show_yet_are_not_answered_for(minutes, make_source, bars):
     shown, end_ms, now_ms = late(minutes, bars)
     frames = {"BTCUSDT": {"1m": shown}}
     with BinanceRestServer(spot=frames, now_ms=now_ms) as server:

@@ -120,6 +120,20 @@ def test_a_new_file_is_fetched_and_a_changed_one_takes_the_place_of_its_bars(tmp
     np.testing.assert_array_equal(stored.volume[60:], bars.volume[60:])
 
 
+def test_a_hole_is_filled_from_new_files_and_no_file_is_read_twice(tmp_path):
+    folder, bars = tmp_path / "in", random_bars(100, symbol="AAAUSDT")
+    holed = bars.take(np.r_[0:30, 60:100])
+    write_csv(folder / "AAAUSDT-1m.csv", holed)
+    source, store = files(folder, venue="drawn"), BarStore(tmp_path / "store")
+    bring(source, store, ("AAAUSDT", "1m"))
+    hole = Span(int(bars.timestamp[30]), int(bars.timestamp[60]))
+    held = store.manifest("drawn", "AAAUSDT", "1m").files_of("files")
+    assert pieces_of(source, "AAAUSDT", "1m", hole, known=held) == []
+    write_csv(folder / "AAAUSDT-1m-more.csv", bars.take(slice(30, 60)))
+    found = pieces_of(files(folder, venue="drawn"), "AAAUSDT", "1m", hole, known=held)
+    assert [(piece.name, piece.replaces) for piece in found] == [("AAAUSDT-1m-more.csv", False)]
+
+
 def test_files_outside_of_what_is_wanted_are_left_alone(downloads):
     source = files(downloads, venue="binance")
     february = Span(parse_utc_ms("2023-02-01"), parse_utc_ms("2023-03-01"))

@@ -36,9 +36,17 @@ def test_a_range_is_cut_out_of_it():
     delivery = source.fetch(piece, Event())
     assert len(delivery.frame) == 5
     assert delivery.answered_to_ms == span.end_ms
-    late = Span(parse_utc_ms("2020-01-01"), parse_utc_ms("2021-01-01"))
-    (piece,) = source.pieces("SP500", "1d", wanted=late, missing=[late], files={})
-    assert source.fetch(piece, Event()).frame is None
+    early = Span(parse_utc_ms("1998-01-01"), parse_utc_ms("1999-01-05"))
+    (piece,) = source.pieces("SP500", "1d", wanted=early, missing=[early], files={})
+    assert len(source.fetch(piece, Event()).frame) == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [("2020-01-01", "2021-01-01"), ("2001-09-11", "2001-09-17")]
+)
+def test_days_that_were_never_traded_are_nothing_to_fetch(start, end):
+    span = Span(parse_utc_ms(start), parse_utc_ms(end))
+    assert sample().pieces("SP500", "1d", wanted=span, missing=[span], files={}) == []
 
 
 def test_listings_tell_when_the_bars_begin_and_end():

@@ -1,5 +1,6 @@
 """`data import`, `data list`, `data check` and `data repair`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,14 +68,22 @@ def list_(store: StoreOption = default_store, as_json: JsonOption = False) -> No
     from rich.console import Console
 
     from walkforge import market
+    from walkforge.base import BarsError
 
     from ._stored_words import print_stored
 
-    stored = market.BarStore(store).list()
+    damaged: list[BarsError] = []
+    stored = market.BarStore(store).list(damaged=damaged)
     if as_json:
         _print_reports(stored, as_json)
     else:
         print_stored(Console(highlight=False), stored)
+    if not stored and not damaged:
+        print(f"no bars in {store}; bring some in with `walkforge data fetch`", file=sys.stderr)
+    for error in damaged:
+        print(f"walkforge: error: {error}", file=sys.stderr)
+    if damaged:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: walkforge data check bars/binance/BTCUSDT --allow gaps")

@@ -20,11 +20,12 @@ class FetchProgress:
         """Begin the stage, or say that there is nothing to do."""
         self._total = sum(len(plan.pieces) for plan in plans)
         if self._total == 0:
-            self._watcher.note("everything that the source has is stored already")
+            self._watcher.note(_nothing_to_do(plans))
             return
         n_series = sum(bool(plan.pieces) for plan in plans)
         self._started_s = time.monotonic()
-        self._watcher.stage(f"fetching {self._total} pieces of {n_series} series")
+        pieces = "1 piece" if self._total == 1 else f"{self._total} pieces"
+        self._watcher.stage(f"fetching {pieces} of {n_series} series")
 
     def fetched(self, plan: SeriesPlan, piece: Piece, received_bytes: int) -> None:
         """Move the bar."""
@@ -45,3 +46,9 @@ class FetchProgress:
         speed = f" at {self._received_bytes / elapsed_s / 1e6:.1f} MB/s" if size else ""
         self._watcher.item(self._done, self._total, f"{piece.name}{size}{speed}")
         self._done += 1
+
+
+def _nothing_to_do(plans: Sequence[SeriesPlan]) -> str:
+    if any(plan.missing or plan.problem for plan in plans):
+        return "the source has nothing of what is missing"
+    return "everything that was asked for is stored already"

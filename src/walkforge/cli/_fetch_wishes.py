@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_SINCE = "1y"
 _DEFAULT_TIMEFRAME = "1h"
-_SMALL = ("sample", "file")
+# Sources that are small enough to be meant whole.
+_SMALL = ("sample", "files")
 
 
 class Wishes:
@@ -49,13 +50,14 @@ class Wishes:
         else:
             symbols = self._symbols or self._all_of(source)
             names = list(dict.fromkeys(source.name_of(symbol) for symbol in symbols))
-        timeframes = self._timeframes or [_DEFAULT_TIMEFRAME]
+        usual = "1d" if source.name == "sample" else _DEFAULT_TIMEFRAME
+        timeframes = self._timeframes or [usual]
         return [(symbol, timeframe) for symbol in names for timeframe in timeframes]
 
     def span_at(self, source: "Source") -> Callable[[str, str], Span]:
         """Return what gives the span of a (symbol, timeframe) at a source."""
         # Of a few files all of them are meant; of an exchange's past as much as is usual.
-        small = source.provenance in _SMALL
+        small = source.name in _SMALL
         since_ms = 0 if small else self._usual_since_ms
 
         def span(symbol: str, timeframe: str) -> Span:
@@ -128,15 +130,16 @@ class Wishes:
         for error in damaged:
             watcher.note(f"left out: {error}")
         if not here:
+            venues = sorted({one.venue for one in store.list(damaged=[])})
             raise UsageError(
-                f"{store.root}: no stored series of {source.venue} to bring up to date; fetch "
-                "some first, without --update"
+                f"{store.root}: no stored series of {source.venue} to bring up to date; there are "
+                f"{listed(venues) or 'none'} (perpetuals need --market perpetual)"
             )
         self._ends = {(one.symbol, one.timeframe): one.last_ms for one in here}
         return list(self._ends)
 
     def _all_of(self, source: "Source") -> list[str]:
         """Return all symbols of a source that is small enough to be meant whole."""
-        if source.provenance in _SMALL:
+        if source.name in _SMALL:
             return [listing.symbol for listing in source.listings()]
         raise UsageError("name the symbols, such as BTCUSDT, or a --universe, or say --update")

@@ -83,7 +83,7 @@ def fetch(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of simulated markets.")] = None,
     edge: Annotated[
-        float | None, typer.Option(help="How strong the edge of a planted market is.")
+        float | None, typer.Option(help="How strong the edge of a planted or markov market is.")
     ] = None,
     urls: UrlOption = None,
     store: StoreOption = default_store,

@@ -1,5 +1,6 @@
 """Where the command begins, and where every error becomes one line and an exit status."""
 
+import io
 import sys
 
 import typer
@@ -57,6 +58,9 @@ app.add_typer(_data.app, name="data")
 
 def main() -> None:
     """Run the command line; exit with 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a pipe that knows no `█` gets a `?`
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _ENDED_MS = 7 * 86_400_000
 
 
+_LISTING_SOURCES = ("binance-archive", "ccxt")
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command of this file."""
     app.command(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
 from ._frames import bars_from_table
 from ._merge import unite
-from ._raw_files import read_metadata, read_raw_file
+from ._raw_files import ZIP_DAMAGE, read_metadata, read_raw_file
 from ._rows import Rows
 from ._tables import read_table
 
@@ -49,23 +50,34 @@ def read_bars_file_frame(path: Path, *, timeframe: str) -> BarsFile:
 def provenance_of_file(path: Path) -> str:
     """Return what a file says of its bars, in metadata or a column `provenance`; else `file`.
 
-    Of a CSV without such a column the first line alone is read. Raises BarsError where it is
-    damaged.
+    It is what `read_bars_file_frame` says. Of a CSV without such a column the first line alone is
+    read. Raises BarsError where it is damaged or contradicts itself.
     """
     if path.suffix.lower() == ".parquet":
         return str(read_metadata(path).get("provenance", "file"))
-    if b"provenance" not in _first_line(path).lower():
+    if b"provenance" not in _first_lines(path).lower():
         return "file"
     return str(read_raw_file(path).metadata.get("provenance", "file"))
 
 
-def _first_line(path: Path) -> bytes:
-    """Return the first line of a CSV, or of the first file in a zip."""
+def _first_lines(path: Path) -> bytes:
+    """Return the beginning of a CSV, or of every file in a zip."""
     try:
         if path.suffix.lower() != ".zip":
             with path.open("rb") as file:
-                return file.readline(_LONGEST_LINE_BYTES)
-        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
-            return file.readline(_LONGEST_LINE_BYTES)
-    except (OSError, zipfile.BadZipFile, IndexError, NotImplementedError, RuntimeError):
+                return _first_line(file)
+        with zipfile.ZipFile(path) as archive:
+            return b"".join(_first_line_in(archive, name) for name in archive.namelist())
+    except ZIP_DAMAGE:
         return b""  # whoever reads its bars says what is wrong
+
+
+def _first_line_in(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as file:
+        return _first_line(file)
+
+
+def _first_line(file: IO[bytes]) -> bytes:
+    """Return the first line that is not blank."""
+    head = file.read(_LONGEST_LINE_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    return head.split(b"\n", 1)[0]

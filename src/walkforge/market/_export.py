@@ -60,8 +60,9 @@ def export_bars(
     Both keep every number to the last bit and say where the bars come from, so that an import of
     a file gives back equal bars of the same provenance. The CSV has `timestamp` as ISO text in
     UTC, the five values, and in every row the `provenance`; Parquet also keeps calendar and
-    history. Raises UsageError, and writes nothing, for two series of one name, an unknown form or
-    a file that is there already and may not be overwritten; BarsError where the disk refuses.
+    history. Further columns of a store, such as Yahoo's `raw_close`, are no part of bars and
+    stay behind. Raises UsageError, and writes nothing, for two series of one name, an unknown form
+    or a file that is there already and may not be overwritten; BarsError where the disk refuses.
     """
     one_of("format", form, EXPORT_FORMS)
     paths = [folder / f"{bars.symbol}-{bars.timeframe}.{form}" for bars in series]

@@ -109,7 +109,7 @@ def read_manifest(folder: Path) -> Manifest:
         return _from_plain(plain)
     except OSError as error:
         raise BarsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BarsError(
             f"{path}: damaged, expected the manifest of a series of bars ({error}). Move the "
             "folder away and bring its bars in again."

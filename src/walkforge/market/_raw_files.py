@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -26,6 +27,17 @@ METADATA_KEY = "walkforge"
 _FUNDING = "funding.parquet"
 # More than the first two lines of any file of bars.
 _HEAD_BYTES = 100_000
+# Everything that bytes overwritten at random made zipfile raise.
+ZIP_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +136,10 @@ def read_raw_file(path: Path, *, every_column: bool = False) -> RawFile:
             parts = _read_zip(path, every_column)
         else:
             parts = (_read_parquet(path, every_column),)
-        # Metadata is lost where somebody else writes the file again; a column is not.
-        metadata = provenance_in_cells((part.name, part.frame) for part in parts)
-        metadata |= read_metadata(path) if kind == ".parquet" else {}
+        if kind == ".parquet":
+            metadata = read_metadata(path)
+        else:
+            metadata = provenance_in_cells((part.name, part.frame) for part in parts)
         return RawFile(path, sha256, checked, parts, metadata)
     except OSError as error:
         raise BarsError(f"{path}: cannot be read: {_one_line(error)}") from None
@@ -253,19 +266,39 @@ def _first_wide_line(content: bytes, n_fields: int) -> int | None:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return what we wrote into a Parquet file's metadata, empty for files of others."""
+    """Return what we wrote into a Parquet file's metadata, and the `provenance` of its column.
+
+    Empty for files of others without such a column. Raises BarsError where the file is damaged,
+    or metadata and column contradict each other.
+    """
     from pyarrow import ArrowException, parquet
 
     try:
-        stored = parquet.read_metadata(path).metadata or {}
-        metadata = json.loads(stored.get(METADATA_KEY.encode(), b"{}"))
+        whole = parquet.read_metadata(path)
+        metadata = json.loads((whole.metadata or {}).get(METADATA_KEY.encode(), b"{}"))
     except (ArrowException, OSError) as error:
         raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
     except ValueError:
         metadata = None
     if not isinstance(metadata, dict):
         raise BarsError(f"{path}: its metadata entry {METADATA_KEY!r} is damaged, expected JSON")
-    return metadata
+    own = find_provenance_column(whole.schema.names)
+    return metadata if own is None else _with_provenance_in(own, path, metadata)
+
+
+def _with_provenance_in(own: str, path: Path, metadata: dict[str, Any]) -> dict[str, Any]:
+    # Metadata is lost where somebody else writes the file again; a column is not.
+    try:
+        column = pl.read_parquet(path, columns=[own], glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
+    told = {**metadata, **provenance_in_cells([(str(path), column)])}
+    if metadata.get("provenance", told.get("provenance")) != told.get("provenance"):
+        raise BarsError(
+            f"{path}: column {own!r} says that its bars are {told['provenance']}, its metadata "
+            f"says {metadata['provenance']}; find out which is true, and write the file again"
+        )
+    return told
 
 
 def _read_parquet(path: Path, every_column: bool) -> Part:
@@ -285,16 +318,17 @@ def _read_zip(path: Path, every_column: bool) -> tuple[Part, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(n for n in archive.namelist() if n.lower().endswith(".csv"))
-            parts = tuple(
-                _read_csv(archive.read(name), f"{path}/{name}", every_column) for name in names
-            )
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
+            contents = [archive.read(name) for name in names]
+    except ZIP_DAMAGE as error:
         raise BarsError(
             f"{path}: damaged or not a zip: {_one_line(error)}. Download it again."
         ) from None
-    if not parts:
+    if not names:
         raise BarsError(f"{path}: no CSV file inside, expected one")
-    return parts
+    return tuple(
+        _read_csv(content, f"{path}/{name}", every_column)
+        for name, content in zip(names, contents, strict=True)
+    )
 
 
 def _agrees_with_checksum(path: Path, sha256: str) -> bool:

@@ -167,7 +167,8 @@ class CcxtSource:
 
         A bar is complete by the exchange's clock, whatever the clock of this machine says. The
         latest bars may come late: what is missing after the last one that came, up to three bars
-        or ten minutes before the exchange's time, is not answered for. Raises BarsError for a bar without a price or a volume, or beside the UTC grid.
+        or ten minutes before the exchange's time, is not answered for. Raises BarsError for a bar
+        without a price or a volume, or beside the UTC grid.
         """
         name, market = self._symbols(halt).find(piece.symbol)
         end_ms = self._complete_to_ms(piece, market, halt)

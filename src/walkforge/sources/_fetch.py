@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
-from walkforge.base import BarsError, FetchError, SourceUnreachableError, WalkforgeError
+from walkforge.base import (
+    BarsError,
+    FetchError,
+    SourceUnreachableError,
+    WalkforgeError,
+    utc_text,
+)
 from walkforge.market import BarStore, WriteReport
 
 from ._arrivals import Arrivals, refuse_odd_bars
@@ -77,6 +83,12 @@ def fetch(
     return _Fetch(source, store, plans, watcher or _Silent()).run()
 
 
+def _none_there(plan: SeriesPlan) -> str:
+    start_ms, end_ms = plan.wanted
+    begins = "" if plan.first_ms is None else f"; its bars begin {utc_text(plan.first_ms)}"
+    return f"no bars from {utc_text(start_ms)} to {utc_text(end_ms)}{begins}. Ask for another span."
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     arrivals: Arrivals
@@ -88,6 +100,7 @@ class _Fetch:
         self, source: Source, store: BarStore, plans: Sequence[SeriesPlan], watcher: FetchWatcher
     ) -> None:
         self._source, self._watcher, self._plans = source, watcher, plans
+        self._held = store
         self._arrivals = [Arrivals(source, store, plan) for plan in plans]
         self._report = FetchReport({plan.name: FetchedSeries(plan.name) for plan in plans})
         self._halt = Event()
@@ -95,8 +108,7 @@ class _Fetch:
     def run(self) -> FetchReport:
         self._watcher.planned(self._plans)
         for plan in self._plans:
-            if plan.problem:
-                self._report.failed.append(FailedPiece(plan.name, "", plan.problem))
+            self._look_at(plan)
         pool = ThreadPoolExecutor(self._source.connections, thread_name_prefix="fetch")
         try:
             self._fetch_all(pool)
@@ -109,6 +121,16 @@ class _Fetch:
             pool.shutdown(cancel_futures=True)
             self._store(self._arrivals)
         return self._report
+
+    def _look_at(self, plan: SeriesPlan) -> None:
+        """Say of a series that brings nothing why it does."""
+        if plan.problem:
+            self._report.failed.append(FailedPiece(plan.name, "", plan.problem))
+        elif plan.missing and not plan.pieces:
+            lacks = f"{self._source.name} has none of the bars that are missing"
+            self._report.series[plan.name].nothing = lacks
+            if not self._held.holds(self._source.venue, plan.symbol, plan.timeframe):
+                self._report.failed.append(FailedPiece(plan.name, "", _none_there(plan)))
 
     def _fetch_all(self, pool: ThreadPoolExecutor) -> None:
         """Keep all connections busy, and store what has come every few seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from walkforge.base import utc_text
 from walkforge.market import WriteReport
 
 
@@ -29,13 +30,19 @@ class FetchedSeries:
     """Bars that differ from stored ones: passed over, or put in their place if issued anew."""
     written: WriteReport | None = None
     """The series as it stands now; None where nothing was stored."""
+    nothing: str = "nothing new"
+    """What there is to say where nothing was stored."""
 
     def summary(self) -> str:
         """Return one line for a terminal."""
         if self.written is None:
-            return f"{self.series}: nothing new"
+            return f"{self.series}: {self.nothing}"
+        here = self.written
         differ = f"; {self.rows_differing} differ from stored ones" if self.rows_differing else ""
-        return f"{self.written.summary()}{differ}"
+        return (
+            f"{here.venue}/{self.series}: {self.rows_new} new bars; now {here.rows_total} from "
+            f"{utc_text(here.first_ms)} to {utc_text(here.last_ms)} with {here.holes} holes{differ}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the series as plain data."""

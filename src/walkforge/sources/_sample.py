@@ -59,11 +59,12 @@ class Sample:
         missing: Sequence[Span],
         files: Mapping[str, str],
     ) -> list[Piece]:
-        """Return a piece per missing span."""
-        self._series(symbol, timeframe)
+        """Return a piece per missing span that has days."""
+        bars = self._series(symbol, timeframe)
         return [
             Piece(symbol=symbol, timeframe=timeframe, span=span, name=f"{symbol}-{timeframe}")
             for span in missing
+            if len(bars.between(*span))
         ]
 
     def fetch(self, piece: Piece, halt: Event) -> Delivery:

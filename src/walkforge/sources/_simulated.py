@@ -7,43 +7,33 @@ from threading import Event
 from typing import Any
 
 from walkforge.base import UsageError, one_of, timeframe_ms, utc_text
-from walkforge.market import (
-    SIMULATED_MARKETS,
-    MarketLaw,
-    Span,
-    bars_to_frame,
-    markov_chain,
-    simulate,
-)
+from walkforge.market import SIMULATED_MARKETS, Span, bars_to_frame, simulate
 
-from ._grid import open_ms
+from ._grid import can_hold_a_bar, open_ms
+from ._simulated_law import Law, fields_of
 from ._source import Delivery, Listing, Piece
-
-_WITH_EDGE = ("planted", "markov")
-_USUAL_START_MS = 1_577_836_800_000  # 2020-01-01
 
 
 def simulated(
     *,
-    kind: str = "garch",
-    seed: int = 0,
+    kind: str | None = None,
+    seed: int | None = None,
     edge: float | None = None,
-    since_ms: int = _USUAL_START_MS,
+    since_ms: int | None = None,
 ) -> Simulated:
     """Return the simulated market of a kind; every symbol has its own noise.
 
-    Its bars begin at `since_ms` (2020 unless told), whatever is asked for, so that what is
-    fetched later continues what was fetched before. `edge` is that of `MarketLaw`, for `planted`
-    and `markov`. Raises UsageError for an unknown kind or an impossible edge.
+    What is not named is that of the bars fetched before; of a new market it is `garch`, seed 0,
+    the edge of `MarketLaw`, and a start in 2020. Bars begin at `since_ms`, whatever is asked for,
+    so that what is fetched later continues what was fetched before. `edge` is for `planted` and
+    `markov`. Raises UsageError for an unknown kind or an impossible edge.
     """
-    one_of("simulated market", kind, SIMULATED_MARKETS)
-    rules: dict[str, Any] = {} if edge is None else {"edge": edge}
-    law = MarketLaw(**rules)
-    if kind == "markov":
-        markov_chain(seed=seed, **rules)
-    strength = f" edge {law.edge:g}" if kind in _WITH_EDGE else ""
-    words = f"{kind} seed {seed}{strength} from {utc_text(since_ms)}"
-    return Simulated(kind=kind, seed=seed, rules=rules, since_ms=since_ms, words=words)
+    if kind is not None:
+        one_of("simulated market", kind, SIMULATED_MARKETS)
+    given = {"kind": kind, "seed": seed, "edge": edge, "since_ms": since_ms}
+    named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    Law(**named).refuse_nonsense()
+    return Simulated(named)
 
 
 class Simulated:
@@ -56,14 +46,9 @@ class Simulated:
     connections = 1
     limits = "none, the bars are made here"
 
-    def __init__(
-        self, *, kind: str, seed: int, rules: dict[str, Any], since_ms: int, words: str
-    ) -> None:
-        self._kind = kind
-        self._seed = seed
-        self._rules = rules
-        self._since_ms = since_ms
-        self._words = words
+    def __init__(self, named: Mapping[str, Any]) -> None:
+        """`named` are the fields of the law that somebody named."""
+        self._named = dict(named)
 
     def name_of(self, symbol: str) -> str:
         """Return the symbol: every name is welcome that can name a folder."""
@@ -74,8 +59,8 @@ class Simulated:
         return []
 
     def first_ms(self, symbol: str, timeframe: str) -> int:
-        """Return the start, or that of the bar that it falls into."""
-        return open_ms(self._since_ms, timeframe)
+        """Return the start of a new market, or that of the bar that it falls into."""
+        return open_ms(Law(**self._named).since_ms, timeframe)
 
     def pieces(
         self,
@@ -92,11 +77,13 @@ class Simulated:
         never goes on as another one.
         """
         timeframe_ms(timeframe)
-        other = next((words for words in files.values() if words != self._words), None)
+        stored = next(iter(files.values()), "")
+        law = Law(**{**fields_of(stored), **self._named})
+        other = next((words for words in files.values() if words != law.words), None)
         if other is not None:
             raise UsageError(
                 f"simulated/{symbol}/{timeframe}: the stored bars are {other!r}, asked for are "
-                f"{self._words!r}; ask for the same, or fetch into another store"
+                f"{law.words!r}; ask for the same, or fetch into another store"
             )
         return [
             Piece(
@@ -104,9 +91,10 @@ class Simulated:
                 timeframe=timeframe,
                 span=span,
                 name=f"{symbol}-{timeframe}",
-                version=self._words,
+                version=law.words,
             )
             for span in missing
+            if can_hold_a_bar(Span(span.start_ms, open_ms(span.end_ms, timeframe)), timeframe)
         ]
 
     def fetch(self, piece: Piece, halt: Event) -> Delivery:
@@ -116,23 +104,24 @@ class Simulated:
         where the price has fallen so low that the tick grid would show.
         """
         step_ms = timeframe_ms(piece.timeframe)
-        first_ms = self.first_ms(piece.symbol, piece.timeframe)
+        law = Law(**fields_of(piece.version))
+        first_ms = open_ms(law.since_ms, piece.timeframe)
         end_ms = max(piece.span.start_ms, open_ms(piece.span.end_ms, piece.timeframe))
         bars = simulate(
-            self._kind,
+            law.kind,
             n_bars=max(0, (end_ms - first_ms) // step_ms),
-            seed=self._seed,
+            seed=law.seed,
             symbol=piece.symbol,
             timeframe=piece.timeframe,
             start=utc_text(first_ms),
-            **self._rules,
+            **law.rules,
         )
         frame = bars_to_frame(bars.between(piece.span.start_ms, end_ms))
         return Delivery(
             piece=piece,
             frame=frame if len(frame) else None,
             answered_to_ms=end_ms,
-            entry={"law": self._words},
+            entry={"law": law.words},
         )
 
     def close(self) -> None:

@@ -132,7 +132,8 @@ class Yahoo:
 
         Intraday bars are those of three weeks at least; what lies further back than Yahoo reaches
         is left out. Raises as `first_ms` does, UsageError where all that is wanted lies there and
-        was never fetched, and FetchError where a split parts bars that it no longer has from newer ones.
+        was never fetched, and FetchError where a split parts bars that it no longer has from newer
+        ones.
         """
         symbol, span = self.name_of(symbol), whole(wanted, files)
         one_of("timeframe of yahoo", timeframe, TIMEFRAMES)

@@ -60,4 +60,6 @@ def is_within(span: Span, files: Mapping[str, str]) -> bool:
 
 def may_hold_a_bar(span: Span, timeframe: str) -> bool:
     """Return whether a bar may open in the span; intraday ones need not lie on the UTC grid."""
-    return span.start_ms < span.end_ms if timeframe in REACH_DAYS else can_hold_a_bar(span, timeframe)
+    return (
+        span.start_ms < span.end_ms if timeframe in REACH_DAYS else can_hold_a_bar(span, timeframe)
+    )
