@@ -85,7 +85,7 @@ def test_three_coins_come_to_the_bit_and_a_second_time_nothing_is_downloaded(arc
     status, out, err = fetch(place, *words)
     assert status == 0
     assert zips(archive) == []
-    assert "the source has nothing of what is missing" in err
+    assert "everything that was asked for is stored already" in err
 
 
 def test_a_dry_run_tells_and_changes_nothing(archive, place):
