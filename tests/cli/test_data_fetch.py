@@ -278,6 +278,20 @@ def test_an_update_of_a_universe_ends_where_its_assets_do(archive, place, tmp_pa
     assert BarStore(place).list()[0].last_ms < parse_utc_ms("2024-04-01")
 
 
+def test_assets_that_ended_before_the_span_are_told(archive, place, tmp_path):
+    universe = tmp_path / "mine.yaml"
+    universe.write_text(
+        "assets:\n  - {venue: binance, category: c, currency: USDT, calendar: 24/7, "
+        "symbols: {BTCUSDT: {delisted: 2023-12-31}, ETHUSDT: {listed: 2020-01-01}}}\n"
+    )
+    words = ("binance-archive", "--universe", str(universe), "--timeframe", "1h", *SINCE)
+    status, _, err = fetch(place, *words)
+    assert status == 0, err
+    told = "delisted before --since 2024-01-01 00:00, left out: BTCUSDT; without them these are"
+    assert told in err
+    assert [one.symbol for one in BarStore(place).list()] == ["ETHUSDT"]
+
+
 def test_a_damaged_series_is_left_out_of_an_update_and_the_others_come(archive, place, hours):
     early = ("--since", "2024-01-01", "--until", "2024-03-01")
     fetch(place, "binance-archive", "BTCUSDT", "ETHUSDT", "--timeframe", "1h", *early)

@@ -106,12 +106,21 @@ class Wishes:
     def _listed(self, source: "Source", watcher: Any) -> list[str]:
         """Return the universe's symbols that the source lists; the others are told."""
         source.listings()  # all at once, where each would be a question of its own
-        names, strange = [], []
+        since_ms = self._usual_since_ms if self._since_ms is None else self._since_ms
+        names, strange, gone = [], [], []
         for asset in self._assets(source, watcher):
+            if asset.delisted_ms is not None and asset.delisted_ms <= since_ms:
+                gone.append(asset.symbol)
+                continue
             try:
                 names.append(source.name_of(asset.symbol))
             except UsageError:
                 strange.append(asset.symbol)
+        if gone:
+            watcher.note(
+                f"delisted before --since {utc_text(since_ms)}, left out: {listed(gone)}; without "
+                "them these are survivors"
+            )
         if strange:
             watcher.note(f"{source.name} does not list {listed(strange)}: left out")
         if not names:

@@ -21,14 +21,21 @@ SourceArgument = Annotated[
         help="binance-archive, ccxt, yahoo, files, sample or simulated.",
     ),
 ]
+_ORIGIN = "Where from"
+_SIMULATED = "Simulated markets"
 MarketOption = Annotated[
-    str, typer.Option(help="spot or perpetual, where the source has both.", show_default=True)
+    str,
+    typer.Option(help="spot or perpetual, where the source has both.", rich_help_panel=_ORIGIN),
 ]
 ExchangeOption = Annotated[
-    str | None, typer.Option(help="Which exchange ccxt asks, such as coinbase or kraken.")
+    str | None,
+    typer.Option(
+        help="Which exchange ccxt asks, such as coinbase or kraken.", rich_help_panel=_ORIGIN
+    ),
 ]
 FolderOption = Annotated[
-    Path | None, typer.Option(help="Where the files of the source `files` lie.")
+    Path | None,
+    typer.Option(help="Where the files of the source `files` lie.", rich_help_panel=_ORIGIN),
 ]
 UrlOption = Annotated[
     list[str] | None,
@@ -37,6 +44,7 @@ UrlOption = Annotated[
         metavar="KEY=URL",
         help="Ask a mirror or a local server: files=..., listing=... (archive), api=... (others). "
         "WALKFORGE_URLS holds such words, too, parted by spaces.",
+        rich_help_panel=_ORIGIN,
     ),
 ]
 
@@ -79,11 +87,19 @@ def fetch(
     folder: FolderOption = None,
     kind: Annotated[
         str | None,
-        typer.Option(help="The law of a simulated market: gbm, garch, regimes, markov, planted."),
+        typer.Option(
+            help="The law: gbm, garch, regimes, markov or planted.  [default: garch]",
+            rich_help_panel=_SIMULATED,
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of simulated markets.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The seed.  [default: 0]", rich_help_panel=_SIMULATED)
+    ] = None,
     edge: Annotated[
-        float | None, typer.Option(help="How strong the edge of a planted or markov market is.")
+        float | None,
+        typer.Option(
+            help="How strong the edge of planted or markov is.", rich_help_panel=_SIMULATED
+        ),
     ] = None,
     urls: UrlOption = None,
     store: StoreOption = default_store,
