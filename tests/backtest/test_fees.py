@@ -101,6 +101,15 @@ def test_cost_stress_multiplies_own_fees():
     assert [row["fee_frac"] for row in rows] == [None] * 4
 
 
+def test_cost_stress_never_earns_more_where_makers_are_paid():
+    bars = bars_from(CALM + "100 105 99.5 104 \n" + FLAT)
+    rows = _run(bars, maker_fee_frac=-0.001).summary["cost_stress"]
+    assert [row["factor"] for row in rows] == [0.0, 1.0, 2.0, 4.0]
+    entry, rebate = 2 * 100 * 0.0005, 2 * 104 * 0.001
+    expected = [0.0, entry - rebate, 2 * entry - rebate, 4 * entry - rebate]
+    assert [row["fees"] for row in rows] == pytest.approx(expected)
+
+
 def test_stored_fees_of_a_venue_are_taken_where_no_instrument_is_given():
     bars = dataclasses.replace(random_bars(60, symbol="BTCUSDT"), venue="binance")
     setup = _setup(bracket=Bracket(), size_contracts=1.0)

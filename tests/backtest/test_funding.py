@@ -90,11 +90,38 @@ def test_whoever_leaves_at_an_open_pays_after_the_entry_and_up_to_that_moment(mi
     [(2.0, 0), (2.5, 1), (3.0, 1), (3.98, 1), (4.0, 0)],
     ids=str,
 )
-def test_whoever_leaves_inside_a_bar_is_taken_to_be_there_to_its_close(minute, counts):
+def test_whoever_leaves_inside_a_bar_pays_as_if_it_stayed_to_its_close(minute, counts):
     bars = bars_from(CALM + "100 101 99.5 100 \n 100 100.5 90 99 \n" + FLAT * 2)
     (trade,) = _run(bars, intentions(bars, {1: 1}), {minute: 0.001}).trades.to_dicts()
     assert (trade["exit_kind"], trade["left_at_open"]) == ("stop", False)
     assert (trade["funding"] > 0) == bool(counts)
+
+
+STOPPED_SHORT = bars_from(CALM + "100 101 99.5 100 \n 100 110 99.5 101 \n" + FLAT * 2)
+
+
+@pytest.mark.parametrize(
+    ("minute", "earns"), [(2.5, True), (3.0, True), (3.02, False), (3.5, False)], ids=str
+)
+def test_whoever_leaves_inside_a_bar_earns_nothing_after_its_open(minute, earns):
+    for rate in (0.001, -0.001):
+        result = _run(STOPPED_SHORT, intentions(STOPPED_SHORT, {1: -1}), {minute: rate})
+        (trade,) = result.trades.to_dicts()
+        assert (trade["exit_kind"], trade["left_at_open"]) == ("stop", False)
+        expected = -2 * 100 * rate if earns or rate < 0 else 0.0
+        assert trade["funding"] == pytest.approx(expected)
+    # What costs and what pays are told apart moment by moment, not in the sum.
+    if not earns:
+        both = {minute: 0.001, minute + 0.1: -0.001}
+        assert _paid(STOPPED_SHORT, both, side=-1) == pytest.approx(2 * 100 * 0.001)
+
+
+def test_whoever_leaves_at_a_close_was_there_for_all_of_the_bar_and_earns_it():
+    bars = bars_from(CALM + FLAT * 2)
+    result = _run(bars, intentions(bars, {1: -1}), {3.5: 0.001})
+    (trade,) = result.trades.to_dicts()
+    assert trade["exit_kind"] == "segment_end"
+    assert trade["funding"] == pytest.approx(-2 * 100 * 0.001)
 
 
 def test_a_settlement_stamped_some_milliseconds_late_falls_on_its_second():
@@ -120,8 +147,12 @@ def _slow(trade: dict, bars: Bars, funding: Funding, contract_size: float) -> fl
             if not opens <= second < opens + MINUTE_MS:
                 continue
             there = second <= left if trade["left_at_open"] else second < left
-            if entered < second and there:
-                paid += trade["side"] * trade["size"] * contract_size * price * rate
+            if not (entered < second and there):
+                continue
+            owed = trade["side"] * trade["size"] * contract_size * price * rate
+            touched = trade["exit_kind"] in ("stop", "target") and not trade["left_at_open"]
+            may_be_gone = touched and second > left - MINUTE_MS
+            paid += max(owed, 0.0) if may_be_gone else owed
     return paid
 
 

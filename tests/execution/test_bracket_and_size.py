@@ -50,6 +50,13 @@ def test_costs_are_charged_by_the_instruments_tick_and_multiply():
     )
 
 
+def test_what_a_venue_pays_its_makers_does_not_grow_under_stress():
+    paid = Charges(market_fee_frac=0.0005, limit_fee_frac=-0.0001, slippage_price=0.1)
+    fees = [paid.times(factor).limit_fee_frac for factor in (0, 0.5, 1, 2, 4)]
+    assert fees == [0.0, -0.00005, -0.0001, -0.0001, -0.0001]
+    assert paid.times(4).market_fee_frac == 0.002
+
+
 def test_no_fee_takes_the_instruments_own():
     venue = _venue(maker_fee_frac=0.0002, taker_fee_frac=0.0005)
     charges = Costs(fee_frac=None).of(venue)

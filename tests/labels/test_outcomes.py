@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from drawn import bars_from, random_bars
 from walkforge.execution import Bracket, Decisions, fill, make_tape
 from walkforge.labels import KINDS, NEVER, LabelRule, class_names, fit_limits, outcomes
-from walkforge.market import Bars
+from walkforge.market import Bars, past_volatility
 
 BARS = random_bars(600, seed=8, volatility_frac=0.004, holes_at=(200, 203, 450))
 
@@ -155,6 +155,37 @@ def test_cutting_the_bars_off_keeps_every_label_whose_future_is_left(kind):
     np.testing.assert_array_equal(part.resolved_at[:370], whole.resolved_at[:370])
 
 
+@pytest.mark.parametrize("kind", ["threshold", "quantile", "volatility", "direction"])
+def test_where_the_asset_dies_the_last_close_is_the_outcome_of_what_would_go_on(kind):
+    rule, last = _rule(kind), len(BARS) - 1
+    alive = _outcomes(BARS, rule)
+    dead = outcomes(BARS, rule, slippage_price=0.01, ends_for_good=True)
+    rows = np.arange(last - 5, last)
+    assert np.flatnonzero(dead.valid & ~alive.valid).tolist() == rows[1:].tolist()
+    moves = np.log(BARS.close[last] / BARS.close[rows])
+    if kind == "volatility":  # in what the whole horizon lets expect, as nothing moves after it
+        moves /= past_volatility(BARS, 20)[rows] * np.sqrt(5)
+    np.testing.assert_allclose(dead.score[rows], moves, rtol=1e-9)
+    assert (dead.resolved_at[rows] == BARS.closes_at[last]).all()
+    before = slice(None, last - 4)  # at the holes nothing changes
+    np.testing.assert_array_equal(dead.score[before], alive.score[before])
+    np.testing.assert_array_equal(dead.resolved_at[before], alive.resolved_at[before])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_close_of_a_dead_asset_is_no_decision_and_no_bars_are_no_end(kind):
+    rule = _rule(kind, bracket=Bracket(max_hold_bars=4, atr_bars=2))
+    for n in (1, 2, 40):
+        bars = random_bars(n)
+        found = outcomes(bars, rule, slippage_price=0.01, ends_for_good=True)
+        assert not found.valid[-1]
+        assert found.resolved_at[-1] == NEVER
+        assert (found.resolved_at[found.valid] > found.decided_at[found.valid]).all()
+    assert found.valid[-5:-1].all()
+    empty = outcomes(random_bars(5).take(slice(0, 0)), rule, ends_for_good=True)
+    assert len(empty.valid) == 0
+
+
 # Triple barrier. Bar 1 has a true range of 2: stop 2 and target 4 from the fill, which is at 100.
 BARRIER = LabelRule(
     kind="triple_barrier",
@@ -219,6 +250,22 @@ def test_without_room_for_a_full_hold_there_is_no_label_even_for_a_quick_winner(
     assert settled == -1
 
 
+def _second_bar_of_a_dead_asset(drawing: str) -> tuple[float, int]:
+    bars = bars_from(drawing)
+    found = outcomes(bars, BARRIER, slippage_price=0.0, ends_for_good=True)
+    return float(found.score[1]), int(np.flatnonzero(bars.closes_at == found.resolved_at[1])[0])
+
+
+def test_a_level_that_is_touched_before_the_asset_dies_counts():
+    assert _second_bar_of_a_dead_asset(CALM + "100 105 99 104 \n") == (1.0, 2)
+    assert _second_bar_of_a_dead_asset(CALM + FLAT + "100 101 95 96 \n") == (-1.0, 3)
+
+
+def test_what_is_open_when_the_asset_dies_leaves_at_the_last_close_as_a_hold():
+    assert _second_bar_of_a_dead_asset(CALM + FLAT) == (0.0, 2)
+    assert _second_bar_of_a_dead_asset(CALM + FLAT * 2) == (0.0, 3)
+
+
 def test_slippage_moves_the_levels_with_the_fill():
     drawing = CALM + FLAT + "100 104.2 99 104 \n" + FLAT * 2  # the fill is 100.5, the target 104.5
     assert _second_bar(drawing) == (1.0, 3)
@@ -248,13 +295,17 @@ def test_the_tick_of_a_known_symbol_is_the_instruments():
     stop=st.sampled_from([0.5, 1.5, 3.0]),
     target=st.sampled_from([0.5, 2.5]),
     hold=st.sampled_from([1, 6, 20]),
+    dies=st.booleans(),
 )
-def test_the_barrier_is_the_exit_of_a_single_intention_at_that_bar(stop, target, hold):
+def test_the_barrier_is_the_exit_of_a_single_intention_at_that_bar(stop, target, hold, dies):
     bracket = Bracket(stop_atr=stop, target_atr=target, max_hold_bars=hold)
-    found = _outcomes(BARS, LabelRule(kind="triple_barrier", bracket=bracket), slippage=0.02)
+    rule = LabelRule(kind="triple_barrier", bracket=bracket)
+    found = outcomes(BARS, rule, slippage_price=0.02, ends_for_good=dies)
+    assert found.valid[-20:-1].all() == dies
     tape = make_tape(BARS, bracket.atr_bars)
     none = np.array([np.nan])
-    for row in np.flatnonzero(found.valid)[::7]:
+    rows = np.flatnonzero(found.valid)
+    for row in {*rows[::7], *rows[-hold:]}:
         exits = {}
         for side in (1, -1):
             alone = Decisions(row=[row], side=[side], size=[1.0], stop=none, target=none)

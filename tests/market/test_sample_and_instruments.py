@@ -129,10 +129,45 @@ def test_a_few_odd_prices_do_not_make_the_tick_finer():
     assert instrument_of("v", "S", flat(*cents, *many)).tick_size == 0.001
 
 
+def _in_sessions(*closes: float):
+    """Return daily bars of a market that keeps sessions."""
+    bars = flat(*closes)
+    stamps = bars.timestamp[0] + 86_400_000 * np.arange(len(bars))
+    return dataclasses.replace(bars, timeframe="1d", calendar="session", timestamp=stamps)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "tick"),
+    [
+        ("AAPL", 0.01),
+        ("BRK-B", 0.01),
+        ("^GSPC", 0.01),
+        ("ACA.PA", 0.01),
+        ("EURUSD", 1e-6),
+        ("EUR/USD", 1e-6),
+        ("EURUSD=X", 1e-6),
+        ("XAGUSD", 1e-6),
+        ("HG=F", 1e-6),
+    ],
+)
+def test_a_stock_has_no_finer_tick_than_a_cent_however_its_prices_were_adjusted(symbol, tick):
+    adjusted = 0.128348, 0.121651, 0.112723, 0.1155137  # of 1980, from 28.75 and so on
+    found = instrument_of("yahoo", symbol, _in_sessions(*adjusted))
+    assert (found.tick_size, found.source) == (tick, "inferred from prices")
+    around_the_clock = dataclasses.replace(_in_sessions(*adjusted), calendar="24/7")
+    assert instrument_of("yahoo", symbol, around_the_clock).tick_size == 1e-6
+
+
+def test_a_coarser_tick_of_a_stock_stays_what_its_prices_show():
+    assert instrument_of("yahoo", "BIG", _in_sessions(4000.5, 4001.0)).tick_size == 0.1
+
+
 def test_nothing_is_known_of_lots_and_minimums_of_an_unknown_symbol_so_there_are_none():
     for price in (0.02, 1.5, 99.0, 60_000.0):
         instrument = instrument_of("venue", "UNKNOWN", flat(price, price))
         assert (instrument.lot_step, instrument.min_notional) == (1e-8, 0.0)
+        assert not instrument.has_lot_step
+    assert instrument_of("binance", "BTCUSDT").has_lot_step
 
 
 @pytest.mark.parametrize(
@@ -280,6 +315,18 @@ def test_the_folder_goes_before_stored_defaults_and_these_before_prices(tmp_path
     assert instrument_of("binance_um", "ETHUSDT", folder=tmp_path).source == "stored defaults"
     inferred = instrument_of("binance_um", "ODDUSDT", flat(1.5, 1.6), folder=tmp_path)
     assert inferred.source == "inferred from prices"
+
+
+def test_what_a_venue_did_not_tell_is_stored_and_the_source_says_both(tmp_path):
+    silent = dataclasses.replace(BTC, taker_fee_frac=None, funding_interval_h=None, calendar=None)
+    write_instruments(tmp_path, {"BTCUSDT": silent}, source="ccxt", fetched_at=AT)
+    found = instrument_of("binance_um", "BTCUSDT", folder=tmp_path)
+    source = f"ccxt, {AT}; else stored defaults"
+    assert found == dataclasses.replace(BTC, taker_fee_frac=0.0005, source=source)
+    # Nothing is stored of an unknown venue, and what is told stays alone.
+    assert instrument_of("drawn", "BTCUSDT", folder=tmp_path) == dataclasses.replace(
+        silent, source=f"ccxt, {AT}"
+    )
 
 
 def test_writers_of_instruments_at_once_lose_nothing(tmp_path):

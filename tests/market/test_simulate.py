@@ -1,10 +1,14 @@
 """Simulated markets obey the law they state, and say for ever that they are simulated."""
 
-from typing import get_args, get_type_hints
+import re
+import shlex
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
 
+from walkforge import market, study
 from walkforge.base import BarsError, UsageError
 from walkforge.market import (
     SIMULATED_MARKETS,
@@ -18,7 +22,6 @@ from walkforge.market import (
     resample,
     simulate,
 )
-from walkforge.study import SimulatedMarket
 
 YEAR_HOURS = 365.25 * 24
 FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
@@ -44,9 +47,10 @@ def test_simulated_bars_are_clean_whole_and_on_the_tick_grid(kind):
     assert bars.segments == [slice(0, 3000)]
     assert check_bars(bars).usable
     assert (bars.provenance, bars.calendar, bars.venue) == ("simulated", "24/7", "simulated")
+    tick_size = 1e-6 if kind in ("regimes", "markov") else 0.1
     for name in ("open", "high", "low", "close"):
-        ticks = getattr(bars, name) / 0.1
-        np.testing.assert_allclose(ticks, np.round(ticks), atol=1e-6)
+        ticks = getattr(bars, name) / tick_size
+        np.testing.assert_allclose(ticks, np.round(ticks), atol=1e-4)
     np.testing.assert_array_equal(bars.open[1:], bars.close[:-1])
     assert instrument_of(bars.venue, bars.symbol, bars).tick_size == 0.1
 
@@ -181,7 +185,7 @@ def test_regimes_cluster_volatility_for_as_long_as_they_are_kept():
 @pytest.mark.parametrize("regimes", [2, 3])
 def test_a_regime_is_twice_as_wild_as_the_calmer_one(regimes):
     law = {"n_bars": 60_000, "seed": 2, "regimes": regimes, "tail_dof": 1e9}
-    bars = simulate("regimes", stay_frac=0.9999, tick_size=0.001, **law)
+    bars = simulate("regimes", stay_frac=0.9999, **law)
     weekly = log_returns(bars)[:59_976].reshape(-1, 168).std(axis=1)
     levels = 2.0 ** np.arange(regimes) / np.sqrt((4.0 ** np.arange(regimes)).mean())
     levels *= 0.6 / np.sqrt(YEAR_HOURS)
@@ -189,6 +193,29 @@ def test_a_regime_is_twice_as_wild_as_the_calmer_one(regimes):
     assert np.median(nearest) < 0.05
     seen = np.abs(np.log(weekly[:, None] / levels)).argmin(axis=1)
     assert set(seen) == set(range(regimes))
+
+
+@pytest.mark.parametrize("timeframe", ["1m", "1h"])
+def test_over_300_000_bars_regimes_rise_as_often_as_they_fall(timeframe):
+    bars = simulate("regimes", n_bars=300_000, seed=1, timeframe=timeframe)
+    simple = bars.close / bars.open - 1
+    assert abs((simple > 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(len(simple))
+    assert abs(simple.mean()) < 4 * simple.std() / np.sqrt(len(simple))
+
+
+def test_wild_regimes_are_as_fair_as_calm_ones():
+    # Were it log returns that have no mean, 48 of a hundred of these bars would rise.
+    law = {"n_bars": 1000, "timeframe": "1d", "annual_volatility_frac": 2.0}
+    many = [simulate("regimes", seed=seed, **law) for seed in range(60)]
+    simple = np.concatenate([bars.close / bars.open - 1 for bars in many])
+    assert abs((simple > 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(len(simple))
+    assert abs(simple.mean()) < 4 * simple.std() / np.sqrt(len(simple))
+
+
+def test_no_bar_of_regimes_loses_everything():
+    law = {"timeframe": "1w", "annual_volatility_frac": 6.0, "price": 1e6}
+    simple = np.expm1(log_returns(simulate("regimes", n_bars=40, seed=1, **law)))
+    assert (simple.min(), simple.max()) == (pytest.approx(-0.9), pytest.approx(0.9))
 
 
 def test_nothing_that_is_known_tells_the_sign_of_a_regimes_next_bar():
@@ -201,16 +228,79 @@ def states_of(bars, chain) -> np.ndarray:
     return np.searchsorted(chain.limits, np.log(bars.close / bars.open))
 
 
-def frequencies(states: np.ndarray, n_states: int) -> np.ndarray:
+def transitions(states: np.ndarray, n_states: int) -> np.ndarray:
     counts = np.zeros((n_states, n_states))
     np.add.at(counts, (states[:-1], states[1:]), 1)
+    return counts
+
+
+def frequencies(states: np.ndarray, n_states: int) -> np.ndarray:
+    counts = transitions(states, n_states)
     return counts / counts.sum(axis=1, keepdims=True)
+
+
+def deviations_of(bars, chain) -> float:
+    """Return by how many standard deviations the bars' chi-squared lies above what chance gives."""
+    n_states = len(chain.transition)
+    counts = transitions(states_of(bars, chain), n_states)
+    expected = counts.sum(axis=1, keepdims=True) * chain.transition
+    free = n_states * (n_states - 1)
+    return float((((counts - expected) ** 2 / expected).sum() - free) / np.sqrt(2 * free))
+
+
+@pytest.mark.parametrize("timeframe", ["1m", "1h"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_300_000_bars_tell_the_matrix_and_the_entropy_within_their_own_error(timeframe, seed):
+    n_bars = 300_000
+    bars = simulate("markov", n_bars=n_bars, seed=seed, timeframe=timeframe)
+    chain = markov_chain(seed=seed, timeframe=timeframe)
+    assert deviations_of(bars, chain) < 4
+    truth, counted = chain.transition, frequencies(states_of(bars, chain), 8)
+    error = np.sqrt(truth * (1 - truth) / (n_bars / 8))
+    assert (np.abs(counted - truth) / error).max() < 4.5
+    surprise = -np.log(truth)
+    entropy_error = np.sqrt(((truth / 8) * (surprise - chain.entropy_nats) ** 2).sum() / n_bars)
+    assert entropy_error < 0.002
+    # Counting 56 free probabilities makes them look surer than they are, by that over 2n.
+    entropy = -(counted * np.log(counted)).sum(axis=1).mean() + 56 / (2 * n_bars)
+    assert entropy == pytest.approx(chain.entropy_nats, abs=4 * entropy_error)
+
+
+@pytest.mark.parametrize("states", [2, 8, 40])
+def test_at_the_coarsest_tick_one_bar_in_a_hundred_shows_another_state(states):
+    law = {"seed": 5, "states": states, "edge": 0.2, "annual_volatility_frac": 0.1}
+    fine = simulate("markov", n_bars=20_000, **law)
+    move = 0.1 / np.sqrt(YEAR_HOURS) * fine.low.min()
+    coarse = simulate("markov", n_bars=20_000, tick_size=move / (10.5 * states), **law)
+    chain = markov_chain(**law)
+    wrong = (states_of(fine, chain) != states_of(coarse, chain)).mean()
+    assert 0.001 < wrong < 0.01
+    with pytest.raises(
+        BarsError, match=rf"a bar's volatility falls to .*, less than {10 * states};"
+    ):
+        simulate("markov", n_bars=20_000, tick_size=move / (9 * states), **law)
+
+
+def test_the_documentation_asks_for_the_truth_about_a_studys_second_symbol():
+    page = (Path(__file__).parents[2] / "docs" / "market.md").read_text()
+    example = next(
+        one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "truth" in one
+    )
+    told: dict[str, Any] = {"market": market}
+    exec(example, told)
+    words = shlex.split(example.splitlines()[0])[4:]
+    assert words[0] == "data.source=simulated"
+    plain = study.plain_of_overrides([*words, "data.simulated.n_bars=60_000"])
+    bars = study.read_bars(study.from_plain(plain, "docs"))
+    assert deviations_of(bars["AAA"], told["truth_of_aaa"]) < 4
+    assert deviations_of(bars["BBB"], told["truth_of_bbb"]) < 4
+    assert deviations_of(bars["BBB"], told["truth_of_aaa"]) > 20
 
 
 @pytest.mark.parametrize("seed", [0, 5])
 def test_the_next_state_of_a_markov_market_comes_as_often_as_the_matrix_says(seed):
     chain = markov_chain(seed=seed)
-    bars = simulate("markov", n_bars=80_000, seed=seed, symbol="ANY", tick_size=0.001)
+    bars = simulate("markov", n_bars=80_000, seed=seed, symbol="ANY")
     states = states_of(bars, chain)
     np.testing.assert_allclose(np.bincount(states) / len(states), 1 / 8, atol=0.01)
     error = np.sqrt(chain.transition * (1 - chain.transition) / (len(states) / 8))
@@ -221,7 +311,7 @@ def test_the_next_state_of_a_markov_market_comes_as_often_as_the_matrix_says(see
 
 def test_the_states_before_the_last_one_say_nothing_more():
     chain = markov_chain(seed=1, states=3)
-    bars = simulate("markov", n_bars=80_000, seed=1, states=3, tick_size=0.001)
+    bars = simulate("markov", n_bars=80_000, seed=1, states=3)
     states = states_of(bars, chain)
     for before in range(3):
         after = np.flatnonzero(states[:-2] == before) + 1
@@ -242,7 +332,7 @@ def test_moves_of_a_markov_market_out_of_their_order_are_those_of_gbm():
 @pytest.mark.parametrize("edge", [0.0, 0.3, 0.5])
 def test_the_largest_expected_move_of_a_markov_market_is_its_edge(edge):
     chain = markov_chain(seed=2, edge=edge)
-    bars = simulate("markov", n_bars=80_000, seed=2, edge=edge, tick_size=0.001)
+    bars = simulate("markov", n_bars=80_000, seed=2, edge=edge)
     states, moves = states_of(bars, chain), np.log(bars.close / bars.open)
     scaled = (moves - moves.mean()) / (0.6 / np.sqrt(YEAR_HOURS))
     expected = np.array([scaled[1:][states[:-1] == state].mean() for state in range(8)])
@@ -259,7 +349,7 @@ def test_entropy_is_what_stays_unknown_of_the_next_state():
     entropies = [markov_chain(seed=3, edge=edge).entropy_nats for edge in (0.0, 0.2, 0.4, 0.5)]
     assert entropies == sorted(entropies, reverse=True)
     # What the market itself gives away, counted, is as much.
-    bars = simulate("markov", n_bars=80_000, seed=3, tick_size=0.001)
+    bars = simulate("markov", n_bars=80_000, seed=3)
     counted = frequencies(states_of(bars, chain), 8)
     assert -(counted * np.log(counted)).sum(axis=1).mean() == pytest.approx(
         chain.entropy_nats, abs=0.01
@@ -311,7 +401,7 @@ def named(bars) -> dict[str, str]:
 
 
 def test_a_study_takes_every_simulated_market():
-    kinds = get_type_hints(SimulatedMarket)["kind"]
+    kinds = get_type_hints(study.SimulatedMarket)["kind"]
     assert get_args(kinds) == SIMULATED_MARKETS
 
 
@@ -325,11 +415,20 @@ def test_nonsense_is_refused():
         simulate("gbn", n_bars=5)
     with pytest.raises(UsageError, match=r"unknown rule of a simulated market 'egde'"):
         simulate("gbm", n_bars=5, egde=1)
-    with pytest.raises(UsageError, match=r"edge -1.* is impossible"):
-        simulate("planted", n_bars=5, edge=-1.0)
-    with pytest.raises(UsageError, match=r"memory 0.99 is impossible"):
-        simulate("garch", n_bars=5, memory=0.99)
+    for law, words in {
+        "edge": (-1.0, "0 to 2"),
+        "pattern_bars": (2, "3 to 500"),
+        "annual_volatility_frac": (0.0, "a fraction above 0 and below 10"),
+        "memory": (0.99, "0 to just below 0.94"),
+        "tick_size": (500.0, "above 0, at most 400"),
+        "price": (float("nan"), "any above 0"),
+    }.items():
+        with pytest.raises(UsageError, match=f"^simulated market: {law} {words[0]} is impossible; "
+                           f"expected {words[1]}$"):  # fmt: skip
+            simulate("planted", n_bars=5, **{law: words[0]})
     with pytest.raises(UsageError, match="n_bars must be at least 0"):
         simulate("gbm", n_bars=-1)
-    with pytest.raises(BarsError, match="the price falls to"):
+    with pytest.raises(
+        BarsError, match=r"SIMUSDT: the price falls to \d+ ticks, fewer than 50; take"
+    ):
         simulate("gbm", n_bars=20_000, annual_volatility_frac=4.0)

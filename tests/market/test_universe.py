@@ -233,6 +233,14 @@ REFUSED = {
         DATED + DATED.replace("assets:\n", "").replace("BBBUSDT", "DDDUSDT"),
         "symbol 'AAAUSDT' stands twice, .* of a reused ticker the one life that is meant",
     ),
+    "delisted and renamed": (
+        DATED.replace("{delisted: 2021-01-01}", "{delisted: 2021-01-01, renamed: 2021-01-01}"),
+        "entry 1: BBBUSDT: delisted and renamed, expected one of them",
+    ),
+    "renamed before it was listed": (
+        DATED.replace("{delisted: 2021-01-01}", "{listed: 2021-01-01, renamed: 2020-01-01}"),
+        "entry 1: BBBUSDT: renamed 2020-01-01 00:00, expected a time after it was listed, 2021-0",
+    ),
     "a symbol twice with dates": (
         DATED.replace("BBBUSDT", "AAAUSDT"),
         "not valid YAML in line 8: a key stands twice",
@@ -250,6 +258,16 @@ REFUSED = {
         r"not valid YAML in line 3: a key stands twice",
     ),
 }
+
+
+@pytest.mark.parametrize("name", [*CATEGORIES, WITH_DELISTED])
+def test_a_coin_that_was_renamed_ends_on_its_day_and_is_none_of_the_delisted(name):
+    (matic,) = (a for a in read_universe(name).assets if a.symbol == "MATICUSDT")
+    assert (matic.renamed_ms, matic.delisted_ms) == (parse_utc_ms("2024-09-10T03:00"), None)
+    assert matic.ends_ms == matic.renamed_ms
+    assert matic.trades_at(matic.renamed_ms - 1)
+    assert not matic.trades_at(matic.renamed_ms)
+    assert read_universe(name).n_delisted == (20 if name == WITH_DELISTED else 0)
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -298,6 +316,32 @@ def test_an_asset_is_held_if_its_bars_add_up_to_the_timeframe(bars):
     assert missing == [universe.assets[2]]
     for asset, folder in present:
         assert read_bars(folder, symbol=asset.symbol, timeframe="1h").timeframe == "1h"
+
+
+@pytest.mark.parametrize(
+    ("dates", "held"),
+    [
+        ({"delisted": "2023-12-31T23:59"}, False),
+        ({"renamed": "2023-12-31T23:59"}, False),
+        ({"delisted": "2024-01-01T00:01"}, True),
+        ({"listed": "2024-01-01T04:59"}, True),
+        ({"listed": "2024-01-01T05:00"}, False),
+        ({"listed": "2023-01-01", "delisted": "2024-01-01T02:00"}, True),
+        ({}, True),
+    ],
+)
+def test_an_asset_whose_bars_all_lie_outside_its_life_is_not_held(bars, dates, held):
+    # 300 minutes from 2024-01-01 00:00, another coin's of the same ticker.
+    moments = {f"{key}_ms": parse_utc_ms(text) for key, text in dates.items()}
+    asset = coin("AAAUSDT", **moments)
+    present, missing = present_and_missing(Universe("mine", (asset,)), bars, "1h")
+    assert ([one for one, _ in present], missing) == (([asset], []) if held else ([], [asset]))
+
+
+def test_a_damaged_manifest_is_held_and_told_by_who_reads_it(bars):
+    (bars / "drawn" / "AAAUSDT" / "1m" / "manifest.json").write_text("{")
+    asset = coin("AAAUSDT", delisted_ms=1)
+    assert present_and_missing(Universe("mine", (asset,)), bars, "1m")[1] == []
 
 
 def test_a_folder_or_timeframe_that_is_none_is_refused(bars, tmp_path):
@@ -373,11 +417,12 @@ def universes(draw) -> Universe:
         listed_ms, delisted_ms = draw(MOMENTS), draw(MOMENTS)
         if None not in (listed_ms, delisted_ms) and delisted_ms <= listed_ms:
             delisted_ms = None
+        end = draw(st.sampled_from(["delisted_ms", "renamed_ms"]))
         calendar = draw(st.sampled_from(CALENDARS))
         category, currency = draw(st.sampled_from(["us", "# no", "a: b", "on", "~"])), draw(WORDS)
         venue = draw(st.sampled_from(["x", "1e3", "no", "2020-01-01"]))
         assets.append(
-            Asset(symbol, venue, category, currency, calendar, listed_ms, delisted_ms)
+            Asset(symbol, venue, category, currency, calendar, listed_ms, **{end: delisted_ms})
         )  # fmt: skip
     return Universe("drawn", tuple(assets))
 

@@ -142,14 +142,12 @@ class LocalServer:
                 self.send_header("Content-Length", str(len(response.body)))
                 for name, value in response.headers.items():
                     self.send_header(name, value)
-                self.end_headers()
-                if self.command == "HEAD":
-                    return
-                self.wfile.write(
-                    response.body[: len(response.body) // 2] if half else response.body
-                )
-                if half:
-                    self.wfile.flush()
+                body = response.body[: len(response.body) // 2] if half else response.body
+                self.close_connection = half or self.close_connection
+                try:
+                    self.end_headers()
+                    self.wfile.write(b"" if self.command == "HEAD" else body)
+                except ConnectionError:  # who is interrupted hangs up in the middle of an answer
                     self.close_connection = True
 
             def _reset(self) -> None:

@@ -15,7 +15,9 @@ from walkforge.base import FoldError, Silent, StudyError
 from walkforge.folds import SLICES
 from walkforge.market import BarStore, Membership, membership
 from walkforge.study._liquid import members_of
+from walkforge.study._lives import survivorship_told
 from walkforge.study._prepare import prepare
+from walkforge.study._shared_calendar import cuts_told
 from walkforge.study._token_market import token_market
 from walkforge.study._tune_space import ranges_of
 from walkforge.study._tune_worlds import Worlds
@@ -253,6 +255,14 @@ def test_what_cannot_tell_volume_is_refused():
         prepare(still, small_study(*LIQUID))
 
 
+def test_newest_bars_of_each_do_not_go_with_the_most_liquid_of_all():
+    # Of a dead symbol they lie where the others would have none.
+    with pytest.raises(
+        StudyError, match=r"data\.newest_bars is 500 .*: the newest bars of a symbol"
+    ):
+        prepare(_market(), small_study(*LIQUID, "data.newest_bars=500"))
+
+
 UNIVERSE = """
 assets:
   - venue: drawn
@@ -296,25 +306,79 @@ def test_a_reused_ticker_is_never_mixed_with_its_other_life(dated):
     assert second.timestamp[0] == START_MS + 20 * HOUR_MS
 
 
-def test_a_delisted_asset_takes_part_for_its_time(dated, tmp_path):
-    # Six test windows of three hours end with the bars; BBB is gone in the last two of them.
-    folds = ("folds.count=6", "folds.test=180", "folds.validation=120", "folds.calibration=120")
-    plan = dated("{AAA, BBB: {delisted: 2024-01-02T07:00}, CCC: {delisted: 2024-01-01T12:00}}")
-    plan = replace(plan, folds=small_study(*folds).folds)
+# Six test windows of three hours end with the bars.
+SIX_FOLDS = ("folds.count=6", "folds.test=180", "folds.validation=120", "folds.calibration=120")
+# After the embargo of the fifth one BBB has one row and the bar at whose close it ends.
+LIVES = "{AAA, BBB: {delisted: 2024-01-02T06:44}, CCC: {delisted: 2024-01-01T12:00}}"
+
+
+def test_a_delisted_asset_takes_part_for_its_time_to_its_last_row(dated, tmp_path):
     seen = Noting()
-    run = study.run(plan, tmp_path / "run", watcher=seen)
-    folds_of: dict[str, list[int]] = {}
+    run = study.run(dated(LIVES, *SIX_FOLDS), tmp_path / "run", watcher=seen)
+    folds_of: dict[str, dict[int, int]] = {}
     for one in _json(run, "folds.json"):
-        folds_of.setdefault(one["series"], []).append(one["fold"])
-    assert folds_of == {"AAA": [0, 1, 2, 3, 4, 5], "BBB": [0, 1, 2, 3]}
+        folds_of.setdefault(one["series"], {})[one["fold"]] = one["rows"]["test"]
+    assert list(folds_of) == ["AAA", "BBB"]
+    assert list(folds_of["AAA"]) == [0, 1, 2, 3, 4, 5]
+    assert folds_of["BBB"] == {0: 175, 1: 175, 2: 175, 3: 175, 4: 1}
     assert "1 of 2 series have rows for some of the 6 folds only" in seen.notes
     assert not any("survivorship" in text for text in seen.notes)
     assert "survivorship" not in _json(run, "run.json")
     assert list(_json(run, "data_info.json")) == ["AAA", "BBB", "CCC"]
     assert "most_liquid" not in _json(run, "data_info.json")["AAA"]
     counts = pl.read_parquet(run / "predictions.parquet").group_by("symbol").len()
-    assert dict(counts.iter_rows())["BBB"] > 400
+    assert dict(counts.iter_rows())["BBB"] == 4 * 175 + 1
     assert sorted(_json(run, "metrics.json")["model"]["by_symbol"]) == ["AAA", "BBB"]
+
+
+@pytest.mark.parametrize("kind", ["direction", "triple_barrier"])
+def test_the_end_of_a_delisted_asset_is_an_outcome_and_that_of_the_data_is_none(dated, kind):
+    plan = dated(LIVES, *SIX_FOLDS, f"labels.kind={kind}")
+    bars = study.read_bars(plan)
+    series = prepare(bars, plan).series
+    for name, one in series.items():
+        last = len(one.bars) - 1
+        assert one.usable[last - 1] == (name != "AAA")
+        assert not one.usable[last]
+        if name != "AAA":
+            assert one.usable[last - 30 : last].all()
+            assert one.outcomes.resolved_at[last - 1] == one.bars.closes_at[last]
+    for more in ("data.end=2024-01-02T06:43", "data.end=2024-01-02T06:00"):
+        cut = replace(plan, data=small_study(*_data_of(plan), more).data)
+        series = prepare(study.read_bars(cut), cut).series
+        assert not series["BBB"].usable[-2]
+        assert series["CCC"].usable[-2]
+    # Three days before it was delisted the store has no more bars: more are to come.
+    early = dated("{AAA, BBB: {delisted: 2024-01-05T06:43}}", *SIX_FOLDS)
+    assert not prepare(bars, early).series["BBB"].usable[-2]
+    # Bars that go on after it are not those of its life.
+    assert not prepare({"BBB": _minutes(2200)}, plan).series["BBB"].usable[-2]
+
+
+def _data_of(plan):
+    return f"data.universe={plan.data.universe}", f"data.bars={plan.data.bars}", "seeds=[0]"
+
+
+def _minutes(n):
+    return random_bars(n, seed=1, symbol="BBB")
+
+
+def test_an_outcome_that_the_end_tells_is_purged_by_the_moment_of_the_end(dated):
+    # BBB dies fourteen bars after the beginning of the fourth test slice, a horizon is thirty.
+    lives = "{AAA, BBB: {delisted: 2024-01-02T03:25}}"
+    plan = dated(lives, *SIX_FOLDS, "labels.horizon_bars=30")
+    prepared = prepare(study.read_bars(plan), plan)
+    outcomes = prepared.series["BBB"].outcomes
+    by_end = outcomes.resolved_at == prepared.series["BBB"].bars.closes_at[-1]
+    assert by_end.sum() == 30
+    parts = [part for part in prepared.parts if part.series == "BBB"]
+    assert [part.fold.index for part in parts] == [0, 1, 2, 3]
+    for part in parts:
+        for name in SLICES[:-1]:
+            rows = getattr(part.rows, name)
+            assert (outcomes.resolved_at[rows] < getattr(part.fold, name).to_ms).all()
+    assert sum(by_end[part.rows.test].sum() for part in parts) == 30 - 5  # the embargo's
+    assert not by_end[parts[-1].rows.calibration].any()
 
 
 def test_a_list_of_survivors_is_told_in_the_run_and_in_its_report(dated, tmp_path):
@@ -329,6 +393,107 @@ def test_a_list_of_survivors_is_told_in_the_run_and_in_its_report(dated, tmp_pat
     assert _json(run, "run.json")["survivorship"] == words
     page = (run / "report.html").read_text()
     assert page.count("Survivorship: mine names nothing that was delisted") == 1
+
+
+def test_delisted_assets_that_only_the_list_has_leave_a_list_of_survivors(dated, tmp_path):
+    # ZZZ and YYY have no bars.
+    gone = "ZZZ: {delisted: 2024-01-02}, YYY: {delisted: 2024-01-02}"
+    plan = dated(f"{{AAA, BBB, {gone}}}", "folds.count=1")
+    seen = Noting()
+    run = study.run(plan, tmp_path / "run", watcher=seen)
+    words = "survivorship: of 2 delisted assets 0 have bars, so its past is survivors'"
+    assert f"warning: {words}" in seen.notes
+    assert _json(run, "run.json")["survivorship"] == words
+    assert "Survivorship: of 2 delisted assets 0 have bars" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("symbols", "more", "judged", "words"),
+    [
+        ("{AAA, CCC: {delisted: 2024-01-01T12:00}}", "", ["AAA"],
+         "of 1 delisted assets 1 have bars and 0 are judged, so its past is survivors'"),
+        ("{AAA, CCC: {delisted: 2024-01-01T12:00}}", "", ["AAA", "CCC"], ""),
+        ("{AAA, CCC: {delisted: 2024-01-01T12:00}, ZZZ: {delisted: 2024-01-02}}", "", ["CCC"],
+         "of 2 delisted assets 1 have bars and 1 are judged, so part of its past is survivors'"),
+        ("{AAA, BBB, CCC: {delisted: 2024-01-01T12:00}}", "data.symbols=[AAA,BBB]", ["AAA", "BBB"],
+         "data.symbols takes none of the 1 delisted assets of mine, so its past is survivors'"),
+        ("{AAA, CCC: {delisted: 2024-01-01T12:00}, ZZZ: {delisted: 2023-01-02}}",
+         "data.start=2024-01-01", ["AAA", "CCC"], ""),
+        ("{AAA, ZZZ: {delisted: 2023-01-02}}", "data.start=2024-01-01", ["AAA"],
+         "no delisted asset of mine was listed in the study's time, so its past is survivors'"),
+        ("{AAA, CCC: {renamed: 2024-01-01T12:00}}", "", ["AAA", "CCC"],
+         "mine names nothing that was delisted, so its past is survivors'"),
+    ],
+)  # fmt: skip
+def test_survivors_are_told_by_what_was_read_and_judged(dated, symbols, more, judged, words):
+    plan = dated(symbols, *([more] if more else []))
+    told = survivorship_told(plan.data, study.read_bars(plan), judged)
+    assert told == (f"survivorship: {words}" if words else "")
+
+
+def test_a_renamed_asset_cuts_the_calendar_of_no_other_and_its_end_is_no_outcome(dated):
+    plan = dated("{AAA, BBB: {renamed: 2024-01-02T06:43}}", *SIX_FOLDS)
+    prepared = prepare(study.read_bars(plan), plan)
+    assert {part.fold.index for part in prepared.parts if part.series == "AAA"} == set(range(6))
+    assert prepared.series["BBB"].bars.closes_at[-1] == START_MS + (30 * 60 + 43) * 60_000
+    assert not prepared.series["BBB"].usable[-2]
+
+
+def _days(symbol, first, last):
+    bars = random_bars(1200, seed=len(symbol), symbol=symbol, timeframe="1d")
+    return bars.take(slice(first, last))
+
+
+def test_a_series_that_cuts_the_calendar_of_the_others_is_told_with_the_way_out():
+    bars = {s: _days(s, 0, 1200) for s in ("AAA", "BBBB")} | {"OLD": _days("OLD", 0, 900)}
+    notes = []
+    plan = small_study("data.timeframe=1d", "seeds=[0]", "folds.count=1", "folds.test=60")
+    plan = replace(plan, folds=replace(plan.folds, validation=60, calibration=60))
+    prepared = prepare(bars, plan, note=notes.append)
+    (told,) = (text for text in notes if text.startswith("warning"))
+    assert told == (
+        "warning: the common calendar is what all series share, and these cut more than a month "
+        "off what most have: OLD (decides 2024-07-20 to 2026-06-16) 10 months; set "
+        "folds.calendar=own, choose data.start or data.end, or leave them out"
+    )
+    assert prepared.parts[0].fold.test.to_ms < bars["OLD"].closes_at[-1]
+    for other in (
+        {name: one for name, one in bars.items() if name != "OLD"},
+        bars | {"OLD": _days("OLD", 0, 1175)},
+    ):
+        notes.clear()
+        prepare(other, plan, note=notes.append)
+        assert not any(text.startswith("warning") for text in notes)
+    own = replace(plan, folds=replace(plan.folds, calendar="own"))
+    notes.clear()
+    prepare(bars, own, note=notes.append)
+    assert not any(text.startswith("warning") for text in notes)
+
+
+def test_what_is_missing_at_the_beginning_or_in_a_hole_cuts_as_well():
+    day_ms = 86_400_000
+    whole = np.arange(400) * day_ms
+    holed = np.delete(whole, slice(100, 200))
+    told = cuts_told({"A": whole, "B": whole, "LATE": whole[60:], "HOLED": holed, "C": whole})
+    assert "HOLED (decides 1970-01-01 to 1971-02-04) 3 months, LATE (" in told
+    # Two timeframes of one market decide at other moments of the same weeks.
+    assert cuts_told({"A/1d": whole, "A/1w": whole[::7]}) == ""
+    assert cuts_told({"A": whole, "B": whole[40:]}).count("months") == 1
+
+
+def test_volumes_of_several_currencies_are_told_to_be_compared_as_one(tmp_path):
+    entry = UNIVERSE.replace("{SYMBOLS}", "[ALWAYS, EARLY]")
+    other = entry.replace("\nassets:\n", "").replace("USD", "EUR").replace("ALWAYS, EARLY", "LATE")
+    (tmp_path / "mine.yaml").write_text(entry + other)
+    named = (*LIQUID, *FOLDS, f"data.universe={tmp_path / 'mine.yaml'}")
+    bars, notes = _market(), []
+    prepare(bars, small_study(*named), note=notes.append)
+    words = "warning: data.most_liquid compares volumes in EUR, USD as if they were one currency"
+    assert sum(text.startswith(words) for text in notes) == 1
+    notes.clear()
+    del bars["LATE"]
+    prepare(bars, small_study(*named), note=notes.append)
+    assert not any("currency" in text for text in notes)
 
 
 def test_bars_that_somebody_gives_are_told_nothing_about(dated, tmp_path):

@@ -69,16 +69,20 @@ class Charges:
     """How far a market fill is worse than its price, quote currency."""
 
     def times(self, factor: float) -> "Charges":
-        """Return fees and slippage multiplied by `factor`."""
+        """Return fees and slippage multiplied by `factor`; what a venue pays never grows."""
         return Charges(
-            market_fee_frac=self.market_fee_frac * factor,
-            limit_fee_frac=self.limit_fee_frac * factor,
+            market_fee_frac=_stressed(self.market_fee_frac, factor),
+            limit_fee_frac=_stressed(self.limit_fee_frac, factor),
             slippage_price=self.slippage_price * factor,
         )
 
     def at_fee(self, fee_frac: float) -> "Charges":
         """Return the same with one fee for every fill."""
         return replace(self, market_fee_frac=fee_frac, limit_fee_frac=fee_frac)
+
+
+def _stressed(fee_frac: float, factor: float) -> float:
+    return fee_frac * (factor if fee_frac > 0 else min(factor, 1.0))
 
 
 def own_fee(instrument: Instrument, who: Literal["maker", "taker"]) -> float:

@@ -32,7 +32,13 @@ class Outcomes:
     """True where there is a score."""
 
 
-def outcomes(bars: Bars, rule: LabelRule, *, slippage_price: float | None = None) -> Outcomes:
+def outcomes(
+    bars: Bars,
+    rule: LabelRule,
+    *,
+    slippage_price: float | None = None,
+    ends_for_good: bool = False,
+) -> Outcomes:
     """Return the outcome of a decision at every close of `bars`.
 
     Scores: `threshold`, `quantile`, `direction`: log(close[t + horizon] / close[t]). `volatility`:
@@ -44,18 +50,22 @@ def outcomes(bars: Bars, rule: LabelRule, *, slippage_price: float | None = None
     `slippage_price` (quote currency a market fill) serves `triple_barrier`: hand over what the
     backtest takes, `slippage_ticks` x the instrument's tick, so that both mean the same trade.
     Left out, it is one tick: the instrument's, or as the prices before the first label show it.
+
+    `ends_for_good` says that the asset died with its last bar, at whose close a position leaves:
+    that close is then the outcome of decisions whose horizon or hold would go on, and the moment
+    at which it is known. Otherwise these have no score, for nobody knows what came.
     """
     if rule.kind == "triple_barrier":
-        score, resolved_row = _barrier_scores(bars, rule, slippage_price)
+        score, resolved_row = _barrier_scores(bars, rule, slippage_price, ends_for_good)
     else:
-        score, resolved_row = _return_scores(bars, rule)
+        score, resolved_row = _return_scores(bars, rule, ends_for_good)
     valid = ~np.isnan(score)
     resolved_at = np.where(valid, bars.closes_at[resolved_row], NEVER)
     return Outcomes(score, bars.closes_at, resolved_at, valid)
 
 
 def _return_scores(
-    bars: Bars, rule: LabelRule
+    bars: Bars, rule: LabelRule, ends_for_good: bool
 ) -> tuple[Float64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     ahead = rule.horizon_bars
     score = np.full(len(bars), np.nan)
@@ -64,6 +74,10 @@ def _return_scores(
         part = log_close[rows]
         known = max(len(part) - ahead, 0)
         score[rows.start : rows.start + known] = part[ahead:] - part[:known]
+    if ends_for_good and len(bars):
+        # A decision at the very last close cannot enter any more.
+        cut = slice(max(bars.segments[-1].start, len(bars) - ahead), len(bars) - 1)
+        score[cut] = log_close[-1] - log_close[cut]
     if rule.kind == "volatility":
         score /= np.sqrt(ahead) * past_volatility(bars, rule.volatility_bars)
     # Rows without a score stay in range; nobody reads their resolution.
@@ -71,7 +85,7 @@ def _return_scores(
 
 
 def _barrier_scores(
-    bars: Bars, rule: LabelRule, slippage_price: float | None
+    bars: Bars, rule: LabelRule, slippage_price: float | None, ends_for_good: bool
 ) -> tuple[Float64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     slippage = _one_tick(bars, rule) if slippage_price is None else slippage_price
     both = bracket_outcomes(bars, rule.bracket, slippage_price=slippage)
@@ -83,8 +97,12 @@ def _barrier_scores(
     short_first = short_won & (~long_won | (both.short.exit_row < both.long.exit_row))
     score = long_first.astype(np.float64) - short_first
     # Near a hole only quick winners would be known. To keep those alone would tilt the classes,
-    # so a row needs the room for a full hold, however soon it is settled.
-    score[~_has_room(bars, rule.bracket.max_hold_bars)] = np.nan
+    # so a row needs the room for a full hold, however soon it is settled. An end for good settles
+    # all that is open.
+    room = _has_room(bars, rule.bracket.max_hold_bars)
+    if ends_for_good and len(bars):
+        room[bars.segments[-1]] = True
+    score[~room] = np.nan
     score[both.long.exit_kind == 0] = np.nan
     last = np.maximum(both.long.exit_row, both.short.exit_row)
     settled = np.where(long_first, both.long.exit_row, both.short.exit_row)

@@ -2,7 +2,7 @@
 
 from ._bars import PROVENANCES, Bars
 from ._bars_file import BarsFile, provenance_of_file, read_bars_file_frame
-from ._calendar import CALENDARS, Hole, bin_starts
+from ._calendar import CALENDARS, Hole
 from ._check import CheckLimits, CheckReport, check_bars, check_path
 from ._coverage import coverage, coverage_strip
 from ._export import EXPORT_FORMS, ExportReport, export_bars
@@ -74,7 +74,6 @@ __all__ = [
     "bars_frame_of_zip",
     "bars_from_frame",
     "bars_to_frame",
-    "bin_starts",
     "check_bars",
     "check_path",
     "coverage",

@@ -14,6 +14,10 @@ _PERPETUAL_ENDINGS = ("_um", "_linear", "_perp", "_swap")
 # Makers may be paid a little. Beyond these somebody wrote percent, or basis points.
 _LEAST_FEE_FRAC, _MOST_FEE_FRAC = -0.01, 0.1
 
+NO_LOT_STEP = 1e-8
+"""Lot step of a symbol of which nobody said that sizes have one, so that there is as good as none.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
@@ -62,6 +66,11 @@ class Instrument:
             )
         if self.calendar is not None:
             one_of(f"calendar of {self.symbol}", self.calendar, CALENDARS)
+
+    @property
+    def has_lot_step(self) -> bool:
+        """Return whether sizes have a step that matters; False where nobody knows of one."""
+        return self.lot_step > NO_LOT_STEP
 
     def as_dict(self) -> dict[str, Any]:
         """Return the instrument as plain data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from walkforge.base import FloatArray, UsageError
 
 from ._bars import Bars
 from ._coin_defaults import COINS, FEES, FUNDING_INTERVAL_H, MIN_NOTIONAL
-from ._instrument import Instrument, is_perpetual_venue
+from ._instrument import NO_LOT_STEP, Instrument, is_perpetual_venue
 from ._instrument_files import read_instruments
 
 _MOST_DECIMALS = 8
@@ -23,8 +24,14 @@ _ON_GRID_FRAC = 0.95
 # Decimals finer than this share of the price are somebody's arithmetic. A true tick may be finer
 # still (a cent of a coin at 60 000), but slippage so small would say nothing.
 _LEAST_TICK_FRAC = 1e-5
-# Nobody said that sizes have a step, so they have as good as none.
-_NO_LOT_STEP = 1e-8
+# Prices of stocks that were adjusted for splits and dividends have decimals of their own, and begin
+# at a fraction of what was paid then: their first bars show a tick that is nothing today.
+_LEAST_STOCK_TICK = 0.01
+_CURRENCIES = {
+    "AUD", "CAD", "CHF", "CNH", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "ILS", "INR",
+    "JPY", "KRW", "MXN", "NOK", "NZD", "PLN", "SEK", "SGD", "THB", "TRY", "USD", "XAG", "XAU",
+    "XPD", "XPT", "ZAR",
+}  # fmt: skip
 # Prices that went through float32 are off by up to 6e-8 of themselves.
 _FLOAT32_FRAC = 1e-7
 
@@ -35,19 +42,21 @@ def instrument_of(
     """Return a symbol's instrument; its `source` says where the numbers come from.
 
     First what `folder`, the venue's folder of a store, keeps of it in instruments.json; else the
-    stored defaults; else what its prices show. Fees, funding interval and calendar of the latter
-    two are the venue's stored ones, None where there are none.
+    stored defaults; else what its prices show. Fees, funding interval and calendar that are not
+    told are the venue's stored ones, None where there are none.
 
     Inferred, the tick is the coarsest power of ten on which 95 % of opens and closes lie (5 000
     bars, evenly spread), and no finer than 1/100 000 of the median price; without such a grid it
-    is 1/10 000 of it. Both fractions are rounded down to a power of ten. Nothing is known of
-    lots and minimums then, so there are none: the lot step is 1e-8, the minimum notional 0.
+    is 1/10 000 of it. Both fractions are rounded down to a power of ten. In a session market
+    whatever is no future and no pair of currencies by its name counts as a stock, of which the
+    tick is at least 0.01. Nothing is known of lots and minimums then, so there are none: the lot
+    step is 1e-8, the minimum notional 0.
 
     Raises UsageError where nothing of these is there, BarsError for a damaged instruments.json.
     """
     told = {} if folder is None else read_instruments(folder)
     if symbol in told:
-        return told[symbol]
+        return _completed(told[symbol], _of_venue(venue))
     if symbol in COINS:
         coin = COINS[symbol]
         step = coin.perpetual_lot_step if is_perpetual_venue(venue) else coin.spot_lot_step
@@ -59,8 +68,28 @@ def instrument_of(
         )
     every = max(1, len(bars) // _SAMPLED_BARS)
     prices = np.concatenate([bars.open[::every], bars.close[::every]])
-    numbers = (_infer_tick(prices), _NO_LOT_STEP, 0.0)
+    least = _LEAST_STOCK_TICK if bars.calendar == "session" and _is_stock(symbol) else 0.0
+    numbers = (max(_infer_tick(prices), least), NO_LOT_STEP, 0.0)
     return Instrument(symbol, *numbers, **_of_venue(venue), source="inferred from prices")
+
+
+def _completed(told: Instrument, stored: dict[str, Any]) -> Instrument:
+    """Return what a venue told, with what is stored of it where it did not tell."""
+    missing = {
+        name: value
+        for name, value in stored.items()
+        if value is not None and getattr(told, name) is None
+    }
+    if not missing:
+        return told
+    return replace(told, **missing, source=f"{told.source}; else stored defaults")
+
+
+def _is_stock(symbol: str) -> bool:
+    """Return whether a symbol is none of Yahoo's futures (GC=F) and no pair (EURUSD, EURUSD=X)."""
+    letters = "".join(letter for letter in symbol.upper() if letter.isalpha())
+    is_pair = len(letters) == 6 and {letters[:3], letters[3:]} <= _CURRENCIES
+    return "=" not in symbol and not is_pair
 
 
 def _of_venue(venue: str) -> dict[str, Any]:

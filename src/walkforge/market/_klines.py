@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
-import zlib
 
 import polars as pl
 
 from walkforge.base import BarsError
 
 from ._columns import VALUES
-from ._raw_files import _one_line, _read_csv
+from ._raw_files import ZIP_DAMAGE, _one_line, _read_csv
 from ._refuse import refuse_errors
 from ._tables import read_table
-
-# Everything that bytes overwritten at random made zipfile raise.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-)
 
 
 def bars_frame_of_zip(content: bytes, name: str, timeframe: str) -> pl.DataFrame:
@@ -54,7 +40,7 @@ def csv_of_zip(content: bytes, name: str) -> tuple[bytes, str]:
             inside = [each for each in archive.namelist() if each.lower().endswith(".csv")]
             if len(inside) == 1:
                 return archive.read(inside[0]), inside[0]
-    except _DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise BarsError(f"{name}: damaged or not a zip: {_one_line(error)}") from None
     raise BarsError(f"{name}: {len(inside)} CSV files inside, expected one")
 

@@ -5,7 +5,7 @@
 | `gbm` | constant | standard normal |
 | `garch` | GARCH(1,1) | Student-t scaled to variance 1 |
 | `planted` | GARCH(1,1) | the same, plus `edge * pattern[t - 1]` |
-| `regimes` | that of a hidden regime, calm to wild | Student-t scaled to variance 1 |
+| `regimes` | that of a hidden regime, calm to wild | that of simple returns `s[t]` x Student-t |
 | `markov` | constant | standard normal, but its K-quantile follows from the one before |
 
 `pattern[t] = tanh(a * b)` looks at the last `pattern_bars` shocks only: `a` is their slope (half
@@ -17,7 +17,9 @@ for some bars (autocorrelation 0.7, 0.36, 0.04 at lags 1 to 3), long enough to t
 itself leaves some momentum in the returns: autocorrelation 0.02 at an edge of 0.3, 0.2 at 1.
 
 In `regimes` a regime is kept with `stay_frac` and left for any other alike, so that each holds
-as many bars; it decides the size of a move and never its sign. `markov` is `_markov.py`.
+as many bars. It decides the size of a move and never its sign: simple returns are symmetric about
+0, and none is beyond 90 % (with the defaults no bar of an hour in a billion would be). `markov`
+is `_markov.py`.
 
 GARCH(1,1): Bollerslev (1986), "Generalized autoregressive conditional heteroskedasticity".
 Regimes: Hamilton (1989), "A new approach to the economic analysis of nonstationary time series
@@ -39,8 +41,14 @@ from ._calendar import DAY_MS
 _YEAR_MS = 365.25 * DAY_MS
 # Volatility and pattern forget where they started long before this many bars.
 _WARM_UP_BARS = 500
-# Below this many ticks rounding to the grid is no longer small beside a bar's own move.
+# A price of fewer ticks changes by 2 % where it changes at all. What a bar's move is in ticks is
+# another matter: at the usual volatility a minute's is one tick where the price is 1 200.
 FEWEST_TICKS = 50
+# Prices of kinds about which a truth is told lie on a grid too fine to blur it: on one of 0.1 up to
+# three minutes in a hundred fell into a wrong state, and ten where the price was low.
+_FINE_TICK = {"regimes": 1e-6, "markov": 1e-6}
+# Beyond that a fall is a loss of nearly everything, and a rise is bounded as falls are.
+_LARGEST_RETURN_FRAC = 0.9
 # Each regime moves twice as much as the calmer one: |returns| then correlate by about 0.2 from
 # bar to bar, as those of hourly coins do.
 _REGIME_STEP = 2.0
@@ -71,27 +79,30 @@ class MarketLaw:
     price: float = 20_000.0
     """Price before the first bar, quote currency."""
     tick_size: float = 0.1
-    """Every price is a multiple of it."""
+    """Every price is a multiple of it. `simulate` takes 1e-6 for `regimes` and `markov`."""
 
     def __post_init__(self) -> None:
-        allowed = {
-            "edge": 0 <= self.edge <= 2,
-            "pattern_bars": 3 <= self.pattern_bars <= _WARM_UP_BARS,
-            "annual_volatility_frac": 0 < self.annual_volatility_frac < 10,
-            "reaction": 0 <= self.reaction < 1,
-            "memory": 0 <= self.memory < 1 - self.reaction,
-            "tail_dof": self.tail_dof > 2,
-            "regimes": self.regimes in (2, 3),
-            "stay_frac": 0 <= self.stay_frac < 1,
-            "states": 2 <= self.states <= 100,
-            "price": 0 < self.price < float("inf"),
-            "tick_size": 0 < self.tick_size <= self.price / FEWEST_TICKS,
+        most_memory, most_tick = 1 - self.reaction, self.price / FEWEST_TICKS
+        possible = {
+            "edge": (0 <= self.edge <= 2, "0 to 2"),
+            "pattern_bars": (3 <= self.pattern_bars <= _WARM_UP_BARS, f"3 to {_WARM_UP_BARS}"),
+            "annual_volatility_frac": (
+                0 < self.annual_volatility_frac < 10,
+                "a fraction above 0 and below 10",
+            ),
+            "reaction": (0 <= self.reaction < 1, "0 to just below 1"),
+            "memory": (0 <= self.memory < most_memory, f"0 to just below {most_memory:g}"),
+            "tail_dof": (self.tail_dof > 2, "more than 2"),
+            "regimes": (self.regimes in (2, 3), "2 or 3"),
+            "stay_frac": (0 <= self.stay_frac < 1, "0 to just below 1"),
+            "states": (2 <= self.states <= 100, "2 to 100"),
+            "price": (0 < self.price < float("inf"), "any above 0"),
+            "tick_size": (0 < self.tick_size <= most_tick, f"above 0, at most {most_tick:g}"),
         }
-        for name, good in allowed.items():
+        for name, (good, words) in possible.items():
             if not good:
-                raise UsageError(
-                    f"simulated market: {name} {getattr(self, name)} is impossible; see MarketLaw"
-                )
+                found = f"{name} {getattr(self, name)}"
+                raise UsageError(f"simulated market: {found} is impossible; expected {words}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +128,24 @@ class _Draw(NamedTuple):
     scale: float  # long-run volatility of a bar
 
 
-def law_of(options: dict[str, Any]) -> MarketLaw:
-    """Return the law that the options name; raise UsageError for an unknown or impossible one."""
+def law_of(kind: str, options: dict[str, Any]) -> MarketLaw:
+    """Return the law that the options of a kind name.
+
+    Raises UsageError for an unknown kind, and for an unknown or impossible option.
+    """
+    one_of("simulated market", kind, LAWS)
     for name in options:
         one_of("rule of a simulated market", name, MarketLaw.__dataclass_fields__)
-    return MarketLaw(**options)
+    fine = {"tick_size": _FINE_TICK[kind]} if kind in _FINE_TICK else {}
+    return MarketLaw(**{**fine, **options})
+
+
+def fewest_ticks_a_move(kind: str, rules: MarketLaw) -> float:
+    """Return how many ticks a bar's volatility needs for what is told of a kind to be so.
+
+    Of a hundred bars at most one then shows no move or another state. 0: nothing is told.
+    """
+    return {"regimes": 50.0, "markov": 10.0 * rules.states}.get(kind, 0.0)
 
 
 def random_of(seed: int, symbol: str, what: str) -> np.random.Generator:
@@ -137,9 +161,8 @@ def volatility_of_a_bar(rules: MarketLaw, timeframe: str) -> float:
 def path_of(kind: str, n_bars: int, seed: int, names: tuple[str, str], rules: MarketLaw) -> Path:
     """Return what a kind's law makes of the noise of (symbol, timeframe), warmed up.
 
-    Raises UsageError for an unknown kind and for fewer than 0 bars.
+    Raises UsageError for fewer than 0 bars.
     """
-    law = LAWS[one_of("simulated market", kind, LAWS)]
     if n_bars < 0:
         raise UsageError(f"n_bars must be at least 0, found {n_bars}")
     symbol, timeframe = names
@@ -151,7 +174,7 @@ def path_of(kind: str, n_bars: int, seed: int, names: tuple[str, str], rules: Ma
         rules=rules,
         scale=volatility_of_a_bar(rules, timeframe),
     )
-    path, kept = law(draw), slice(_WARM_UP_BARS, None)
+    path, kept = LAWS[kind](draw), slice(_WARM_UP_BARS, None)
     return Path(path.volatility[kept], path.shock[kept], path.drift[kept])
 
 
@@ -176,7 +199,11 @@ def _regimes(draw: _Draw) -> Path:
     relative = _REGIME_STEP ** np.arange(n_regimes)
     relative /= np.sqrt((relative**2).mean())
     regime = chain(draw.other.random(draw.n), np.cumsum(transition, axis=1))
-    return Path(draw.scale * relative[regime], _fat_tails(draw), np.zeros(draw.n))
+    volatility = draw.scale * relative[regime]
+    most = _LARGEST_RETURN_FRAC
+    simple = np.clip(volatility * _fat_tails(draw), -most, most)
+    shock = (np.log1p(simple) + volatility**2 / 2) / volatility
+    return Path(volatility, shock, np.zeros(draw.n))
 
 
 def _markov(draw: _Draw) -> Path:

@@ -22,7 +22,7 @@ from walkforge.base import (
 from ._calendar import CALENDARS
 from ._names import safe_name
 from ._resample import divides
-from ._series import holds_series
+from ._series import holds_series, manifest_of
 
 _WORDS = ("symbol", "venue", "category", "currency", "calendar")
 
@@ -33,7 +33,7 @@ class Asset:
 
     `calendar` is one of `CALENDARS`; `category` groups assets, in any word.
     Raises UsageError for an empty field, an unknown calendar, a name that no folder can have, or
-    an end that does not come after the beginning.
+    an end that does not come after the beginning, or two ends.
     """
 
     symbol: str
@@ -45,6 +45,9 @@ class Asset:
     """First moment of trading, ms UTC; None where nobody knows."""
     delisted_ms: int | None = None
     """Moment from which it traded no more, ms UTC; None while it trades, or where nobody knows."""
+    renamed_ms: int | None = None
+    """Moment from which it traded by another symbol, ms UTC: no bars of this one come after it, and
+    who held it lost nothing."""
 
     def __post_init__(self) -> None:
         for field in _WORDS:
@@ -54,17 +57,25 @@ class Asset:
         safe_name("symbol", self.symbol)
         safe_name("venue", self.venue)
         one_of("calendar", self.calendar, CALENDARS)
-        listed, gone = self.listed_ms, self.delisted_ms
+        if self.delisted_ms is not None and self.renamed_ms is not None:
+            raise UsageError(f"{self.symbol}: delisted and renamed, expected one of them")
+        listed, gone = self.listed_ms, self.ends_ms
         if listed is not None and gone is not None and gone <= listed:
+            how = "delisted" if self.renamed_ms is None else "renamed"
             raise UsageError(
-                f"{self.symbol}: delisted {utc_text(gone)}, expected a time after it was listed, "
+                f"{self.symbol}: {how} {utc_text(gone)}, expected a time after it was listed, "
                 f"{utc_text(listed)}"
             )
+
+    @property
+    def ends_ms(self) -> int | None:
+        """Moment at which its bars end, delisted or renamed, ms UTC; None where none is known."""
+        return self.renamed_ms if self.delisted_ms is None else self.delisted_ms
 
     def trades_at(self, moment_ms: int) -> bool:
         """Return whether it could be traded at a moment, ms UTC; an unknown date rules out none."""
         listed = self.listed_ms is None or self.listed_ms <= moment_ms
-        return listed and (self.delisted_ms is None or moment_ms < self.delisted_ms)
+        return listed and (self.ends_ms is None or moment_ms < self.ends_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,10 @@ class Universe:
 
     @property
     def n_delisted(self) -> int:
-        """How many assets are known to trade no more; a list without any is one of survivors."""
+        """How many assets are known to trade no more; a list without any is one of survivors.
+
+        A renamed asset is none of them: it trades on.
+        """
         return sum(asset.delisted_ms is not None for asset in self.assets)
 
     def as_of(self, moment_ms: int) -> Universe:
@@ -125,7 +139,8 @@ def present_and_missing(
     `folder` holds a folder per venue and in it one per symbol, where an asset is looked for at
     its own venue only, or is itself one venue's folder, which serves every asset whatever it is
     called. An asset is held if `read_bars` finds the timeframe, or a shorter one that adds up to
-    it, in the symbol's folder. Both lists keep the universe's order. No file is opened.
+    it, in the symbol's folder; where a series lies there in parts, one of them must reach into the
+    asset's life. Both lists keep the universe's order. No bar is read.
 
     Raises BarsError where there is no such folder, UsageError for an unknown timeframe.
     """
@@ -137,7 +152,7 @@ def present_and_missing(
     present, missing = [], []
     for asset in universe.assets:
         places = (folder / asset.venue / asset.symbol, folder / asset.symbol)
-        place = next((place for place in places if _holds_any(place, wanted)), None)
+        place = next((place for place in places if _holds_any(place, wanted, asset)), None)
         if place is None:
             missing.append(asset)
         else:
@@ -145,5 +160,16 @@ def present_and_missing(
     return present, missing
 
 
-def _holds_any(folder: Path, timeframes: list[str]) -> bool:
-    return any(holds_series(folder, name) for name in timeframes)
+def _holds_any(folder: Path, timeframes: list[str], asset: Asset) -> bool:
+    here = [name for name in timeframes if holds_series(folder, name)]
+    dated = asset.listed_ms is not None or asset.ends_ms is not None
+    return any(_reaches_into(folder, name, asset) for name in here) if dated else bool(here)
+
+
+def _reaches_into(folder: Path, timeframe: str, asset: Asset) -> bool:
+    """Return whether a series may have bars of an asset's life; a single file is not opened."""
+    try:
+        manifest = manifest_of(folder, timeframe)
+    except BarsError:
+        return True  # its damage is told by who reads it
+    return manifest is None or bool(manifest.parts_in(asset.listed_ms, asset.ends_ms))

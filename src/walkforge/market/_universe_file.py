@@ -21,7 +21,7 @@ from ._universe import Asset, Universe
 
 _SHARED = ("venue", "category", "currency", "calendar")
 _KEYS = (*_SHARED, "symbols")
-_DATES = ("listed", "delisted")
+_DATES = ("listed", "delisted", "renamed")
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -36,9 +36,9 @@ def read_universe(name_or_path: str | Path) -> Universe:
     """Return a shipped universe by its name, or that of a YAML file, named by the file's stem.
 
     The file holds `assets:`, a list of entries, each with venue, category, currency, calendar
-    and the symbols that share them: a list, or a mapping to when each was `listed` and
-    `delisted`, either or both, as ISO dates or times in UTC. Raises UsageError, with the file
-    and the entry (the first is 1), for anything else.
+    and the symbols that share them: a list, or a mapping to when each was `listed`, and
+    `delisted` or `renamed`, as far as it is known, as ISO dates or times in UTC. Raises
+    UsageError, with the file and the entry (the first is 1), for anything else.
     """
     source = str(name_or_path)
     if source in universe_names():
@@ -78,8 +78,10 @@ def _shared_of(asset: Asset) -> tuple[str, ...]:
 
 
 def _dates_of(asset: Asset) -> dict[str, str]:
-    moments = zip(_DATES, (asset.listed_ms, asset.delisted_ms), strict=True)
-    return {key: _date_text(moment_ms) for key, moment_ms in moments if moment_ms is not None}
+    moments = {key: getattr(asset, f"{key}_ms") for key in _DATES}
+    return {
+        key: _date_text(moment_ms) for key, moment_ms in moments.items() if moment_ms is not None
+    }
 
 
 def _date_text(moment_ms: int) -> str:
@@ -155,7 +157,7 @@ def _assets_of(entry: Any) -> list[Asset]:
 
 
 def _moments_of(symbol: str, dates: Any) -> dict[str, int]:
-    """Return `listed_ms` and `delisted_ms`, as far as they are told; an empty value tells none."""
+    """Return the moments that are told, such as `listed_ms`; an empty value tells none."""
     if not isinstance(dates or {}, dict):
         raise UsageError(
             f"{symbol}: expected {{listed: 2019-09-11, delisted: 2022-05-13}}, either or both, "
@@ -165,7 +167,7 @@ def _moments_of(symbol: str, dates: Any) -> dict[str, int]:
     for key, text in (dates or {}).items():
         if key not in _DATES:
             raise UsageError(
-                f"{symbol}: unknown key {key!r}{nearest(key, _DATES)}; it has listed, delisted"
+                f"{symbol}: unknown key {key!r}{nearest(key, _DATES)}; it has {', '.join(_DATES)}"
             )
         try:
             moments[f"{key}_ms"] = parse_utc_ms(text)

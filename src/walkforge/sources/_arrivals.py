@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from walkforge.base import FetchError, utc_text
+from walkforge.base import utc_text
 from walkforge.market import (
     Addition,
     BarStore,
@@ -18,6 +18,7 @@ from walkforge.market import (
     rows_of_frame,
 )
 
+from ._grid import refuse_strangers
 from ._plan import SeriesPlan
 from ._source import Delivery, Source
 
@@ -27,7 +28,7 @@ def refuse_odd_bars(source: Source, delivery: Delivery) -> None:
     frame, piece = delivery.frame, delivery.piece
     if frame is None:
         return
-    bars = bars_from_frame(
+    bars_from_frame(
         frame,
         venue=source.venue,
         symbol=piece.symbol,
@@ -35,13 +36,8 @@ def refuse_odd_bars(source: Source, delivery: Delivery) -> None:
         provenance=source.provenance,
         calendar=source.calendar,
     )
-    first_ms, last_ms = int(bars.timestamp[0]), int(bars.timestamp[-1])
-    if first_ms < piece.span.start_ms or last_ms >= piece.span.end_ms:
-        raise FetchError(
-            f"{source.name}: {piece.name} holds bars from {utc_text(first_ms)} to "
-            f"{utc_text(last_ms)}, expected {utc_text(piece.span.start_ms)} up to "
-            f"{utc_text(piece.span.end_ms)}"
-        )
+    place = f"{source.name}: {piece.name}"
+    refuse_strangers(frame, piece.span, place, way_out="nothing of it is stored")
 
 
 class Arrivals:

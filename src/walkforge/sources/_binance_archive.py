@@ -25,6 +25,7 @@ from ._archive_plan import choose_files
 from ._grid import refuse_strangers
 from ._http import HttpClient, base_url
 from ._source import Delivery, Listing, Piece
+from ._waits import result_of
 
 DEFAULT_URLS = {
     "files": "https://data.binance.vision",
@@ -187,7 +188,8 @@ class BinanceArchive:
         months = self._funding_files(symbol, span)
         with ThreadPoolExecutor(_CONNECTIONS) as threads:
             try:
-                frames = list(threads.map(lambda file: self._funding_of(file, halt), months))
+                coming = [threads.submit(self._funding_of, file, halt) for file in months]
+                frames = [result_of(each) for each in coming]
             except KeyboardInterrupt:
                 # Ends the waits and downloads under way, which nobody waits for any more.
                 halt.set()

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from walkforge.base import SourceUnreachableError, WalkforgeError, utc_text
-from walkforge.market import BarStore, Span, bin_starts, spans_left
+from walkforge.market import BarStore, Span, spans_left
 
+from ._grid import open_ms
 from ._source import Piece, Source
+from ._waits import result_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,9 +138,9 @@ def _each(
     pool = ThreadPoolExecutor(source.connections, thread_name_prefix="plan")
     try:
         plans = []
-        for number, one in enumerate(pool.map(plan, series)):
-            told(number, len(series), one.name)
-            plans.append(one)
+        for number, asked in enumerate([pool.submit(plan, names) for names in series]):
+            plans.append(result_of(asked))
+            told(number, len(series), plans[-1].name)
         return plans
     except BaseException:
         source.close()  # ends the questions under way, which nobody waits for any more
@@ -179,5 +179,4 @@ def _with_pieces(source: Source, store: BarStore, plan: SeriesPlan) -> SeriesPla
 
 def _whole_bars(span: Span, timeframe: str) -> Span:
     """Return the span without a last bar that cannot be over yet."""
-    last_ms = int(bin_starts(np.array([span.end_ms]), timeframe)[0])
-    return Span(span.start_ms, max(span.start_ms, last_ms))
+    return Span(span.start_ms, max(span.start_ms, open_ms(span.end_ms, timeframe)))

@@ -1,11 +1,12 @@
-"""How long to wait between tries: what a server asks for, and when it is enough."""
+"""Waiting: as long as a server asks for, no longer than it helps, and with an ear for Ctrl-C."""
 
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future, wait
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -15,6 +16,20 @@ LONGEST_WAIT_S = 300.0
 """A server that asks for a longer wait is left alone until the next fetch."""
 MOST_WAITING_S = 600.0
 """What all waits for one answer may add up to."""
+_LISTEN_EVERY_S = 0.5
+
+Result = TypeVar("Result")
+
+
+def result_of(future: Future[Result]) -> Result:
+    """Return what a thread returns, or raise what it raises; Ctrl-C ends the wait.
+
+    Once polars is imported, no signal ends a wait that has no end of its own, and Python hears of
+    Ctrl-C when a wait is over. So this one is many short ones.
+    """
+    while not future.done():
+        wait([future], timeout=_LISTEN_EVERY_S)
+    return future.result()
 
 
 def moment_ms(text: str) -> int | None:

@@ -16,7 +16,8 @@ from walkforge.market import Asset, Bars, Funding, Instrument, Universe
 from ._study import EVERY_VENUE, DataSection, Study
 
 # The tick of a symbol that nobody described is read off its first bars, so that no later price
-# has a say in a label.
+# has a say in a label. A tick that a venue told does know something of later prices: it is today's,
+# and was chosen for today's price.
 _TICK_BARS = 1000
 _TOLD_TWINS = 8
 
@@ -60,27 +61,10 @@ def series_name(symbol: str, timeframe: str, data: DataSection) -> str:
 def missing_assets(data: DataSection, bars: Mapping[str, Bars]) -> list[str]:
     """Return the symbols of the study's universe that are not among the bars, in its order."""
     there = {one.symbol for one in bars.values()}
-    if (universe := _universe_of(data)) is None:
+    if (universe := universe_of(data)) is None:
         return []
     wanted = data.symbols or _symbols_of(universe)
     return [symbol for symbol in wanted if symbol not in there]
-
-
-def survivorship_told(data: DataSection) -> str:
-    """Return in a line by what the choice of symbols knew the future; empty where it did not."""
-    told = []
-    universe = _universe_of(data)
-    if universe is not None and not universe.n_delisted:
-        told.append(f"{universe.name} names nothing that was delisted, so its past is survivors'")
-    if data.source == "folder" and data.most_symbols is not None and not data.symbols:
-        told.append("data.most_symbols keeps what turned out to have the most bars")
-    return f"survivorship: {' and '.join(told)}" if told else ""
-
-
-def come_and_go(data: DataSection) -> bool:
-    """Return whether assets take part for a time: while liquid, or until they are delisted."""
-    universe = _universe_of(data)
-    return data.most_liquid is not None or (universe is not None and universe.n_delisted > 0)
 
 
 def twins_told(data: DataSection, bars: Mapping[str, Bars]) -> str:
@@ -106,7 +90,7 @@ def twins_told(data: DataSection, bars: Mapping[str, Bars]) -> str:
 
 def categories_of(data: DataSection, bars: Mapping[str, Bars]) -> dict[str, str]:
     """Return the category of every series: its universe's, or else its venue."""
-    universe = _universe_of(data)
+    universe = universe_of(data)
     known = {} if universe is None else {one.symbol: one.category for one in universe.assets}
     return {name: known.get(one.symbol, one.venue) for name, one in bars.items()}
 
@@ -157,7 +141,7 @@ def _from_source(
                 "no bars: name a venue's folder with --bars FOLDER (laid out SYMBOL/"
                 f"{timeframe}.parquet), or set data.source to sample or simulated"
             )
-        universe = _universe_of(data)
+        universe = universe_of(data)
         if universe is not None:
             return _of_universe(data, universe, timeframe)
         read = market.read_folder
@@ -170,7 +154,7 @@ def _from_source(
             start_ms=start_ms,
             end_ms=end_ms,
         )
-    wanted = data.symbols or _symbols_of(_universe_of(data))
+    wanted = data.symbols or _symbols_of(universe_of(data))
     made = _sample(data) if data.source == "sample" else _simulated(data)
     found = {s: market.resample(b, timeframe) for s, b in made.items()}
     return {s: b.between(start_ms, end_ms) for s, b in found.items() if s in (wanted or found)}
@@ -180,31 +164,31 @@ def _of_universe(data: DataSection, universe: Universe, timeframe: str) -> dict[
     """Return the bars of those assets of a universe that the folder holds, in its order.
 
     The folder is one venue's, or holds a folder for each venue. Bars before an asset was listed
-    or after it was delisted are another's of the same ticker, and no part.
+    or after it ended are another's of the same ticker, and no part.
     """
     assert data.bars is not None  # refused before
     for symbol in data.symbols:
         one_of("symbol", symbol, _symbols_of(universe))
     present, _ = market.present_and_missing(universe, Path(data.bars), timeframe)
     found = {
-        asset.symbol: market.read_symbol(place, timeframe, *_life(asset, data))
+        asset.symbol: market.read_symbol(place, timeframe, *life_of(asset, data))
         for asset, place in present
         if asset.symbol in (data.symbols or (asset.symbol,))
     }
     return {symbol: one for symbol, one in found.items() if len(one)}
 
 
-def _life(asset: Asset, data: DataSection) -> tuple[int | None, int | None]:
+def life_of(asset: Asset, data: DataSection) -> tuple[int | None, int | None]:
     """Return from when to when an asset takes part: while it is listed, in the study's range."""
     begins = [asset.listed_ms, None if data.start is None else parse_utc_ms(data.start)]
-    ends = [asset.delisted_ms, None if data.end is None else parse_utc_ms(data.end)]
+    ends = [asset.ends_ms, None if data.end is None else parse_utc_ms(data.end)]
     return (
         max((begin for begin in begins if begin is not None), default=None),
         min((end for end in ends if end is not None), default=None),
     )
 
 
-def _universe_of(data: DataSection) -> Universe | None:
+def universe_of(data: DataSection) -> Universe | None:
     """Return the universe that lists the assets; None where the folder itself does."""
     return None if data.universe in (None, EVERY_VENUE) else market.read_universe(data.universe)
 

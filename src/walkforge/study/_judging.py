@@ -10,7 +10,8 @@ from walkforge import backtest, evaluation, gates, report
 from walkforge.base import RunError, give_back_freed
 from walkforge.market import Bars, Instrument
 
-from ._bars import by_series, funding_beside
+from ._bars import by_series
+from ._beside import Beside, began_with
 from ._folder import RunFolder
 from ._gpt_tokens import measure_tokens
 from ._load import load
@@ -60,7 +61,11 @@ def measure_and_backtest(
     instruments: Mapping[str, Instrument],
     watcher: Watcher,
 ) -> None:
-    """Write measures, diagnostics and the backtest of the predictions in `folder`."""
+    """Write measures, diagnostics and the backtest of the predictions in `folder`.
+
+    The backtest takes the instruments and funding rates that the folder says the run began with;
+    `instruments` count where it says nothing. Raises RunError where rates have changed since.
+    """
     give_back_freed()
     predictions = folder.read_table("predictions.parquet")
     if not folder.has("metrics.json", "diagnostics.json"):
@@ -68,21 +73,19 @@ def measure_and_backtest(
         _measure(study, folder, predictions)
     if not folder.has("backtest.json", "trades.parquet", "equity.parquet"):
         watcher.stage("backtest")
-        result = backtest_predictions(study, bars, instruments, predictions)
+        beside = began_with(folder, bars, instruments, study.data)
+        for line in beside.told:
+            watcher.note(line)
+        result = backtest_predictions(study, bars, predictions, beside)
         folder.write_table("trades.parquet", result.trades)
         folder.write_table("equity.parquet", backtest.thin_equity(result.equity))
         folder.write_json("backtest.json", result.summary)
 
 
 def backtest_predictions(
-    study: Study,
-    bars: Mapping[str, Bars],
-    instruments: Mapping[str, Instrument],
-    predictions: pl.DataFrame,
+    study: Study, bars: Mapping[str, Bars], predictions: pl.DataFrame, beside: Beside
 ) -> backtest.BacktestResult:
-    """Return what the predictions' intentions would have made on `bars`, and on the funding rates
-    that lie beside them.
-    """
+    """Return what the predictions' intentions would have made on `bars` and what lies beside."""
     classes = evaluation.classes_of(predictions)
     edge = study.judge.min_edge
     intentions = backtest.intentions_from_predictions(
@@ -95,8 +98,8 @@ def backtest_predictions(
         intentions,
         study.backtest,
         n_trials=n_trials,
-        instruments=instruments,
-        funding=funding_beside(bars, study.data),
+        instruments=beside.instruments,
+        funding=beside.funding,
         own_windows=study.folds.calendar == "own",
         rule=backtest.edge_rule(edge),
     )

@@ -21,6 +21,7 @@ from walkforge.market import Bars
 from walkforge.training import BASELINES, BaselineRows
 
 from ._bars import funding_beside, instrument_of_series
+from ._beside import began_with, info_of
 from ._folder import RunFolder, default_folder
 from ._judging import JUDGED, backtest_predictions, judge, measure_and_backtest
 from ._load import as_yaml, from_plain, load, plain_of_overrides
@@ -79,7 +80,9 @@ def judge_predictions(
 def backtest_again(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Return `backtest.json` of a run; with overrides, filled again under other settings.
 
-    A run's own files stay as they are. Raises RunError where its bars have changed.
+    A run's own files stay as they are. Instruments are those that it began with, and the notes
+    say where others lie beside its bars now. Raises RunError where its bars or funding rates have
+    changed.
     """
     folder = RunFolder.open(path)
     if not overrides:
@@ -87,7 +90,9 @@ def backtest_again(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     study = load(folder / "study.yaml", [f"backtest.{words}" for words in overrides])
     bars = bars_of_run(study, folder)
     predictions = folder.read_table("predictions.parquet")
-    return backtest_predictions(study, bars, _instruments(bars, study), predictions).summary
+    beside = began_with(folder, bars, _instruments(bars, study), study.data)
+    summary = backtest_predictions(study, bars, predictions, beside).summary
+    return summary | {"notes": [*summary["notes"], *beside.told]}
 
 
 def backtest_intentions(
@@ -138,11 +143,12 @@ def _write(
     source: Path,
 ) -> None:
     """Write all that the verdict is made from."""
-    folder.write_json("data_info.json", {s: market.data_info(one) for s, one in bars.items()})
+    instruments = _instruments(bars, study)
+    folder.write_json("data_info.json", info_of(bars, instruments, study.data))
     folder.update_run(name=study.name, kind=JUDGED, source=source.name)
     folder.write_table("predictions.parquet", judged)
     folder.write_table("baseline_predictions.parquet", baselines)
-    measure_and_backtest(study, folder, bars, _instruments(bars, study), Silent())
+    measure_and_backtest(study, folder, bars, instruments, Silent())
 
 
 def _study(table: pl.DataFrame, bars: Path, profile: str | None, overrides: Sequence[str]) -> Study:

@@ -27,15 +27,19 @@ from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes, Targets
 from walkforge.market import Bars, Instrument, Membership
 
-from ._bars import come_and_go, instrument_before, series_name
+from ._bars import instrument_before, series_name
 from ._fine_tune import BaseRun, read_base
 from ._folder import file_name
-from ._liquid import members_of
+from ._liquid import currencies_told, members_of
+from ._lives import come_and_go, ended_for_good
+from ._shared_calendar import cuts_told
 from ._study import Study
 
 # Fewer rows than this make no measure, calibrator or stopping rule worth the name.
 _LEAST_ROWS = {"train": 100, "validation": 30, "calibration": 30, "test": 30}
-
+# Where series come and go, whoever asked for more test rows would leave out by hindsight what died
+# early in a test slice.
+_LEAST_TEST_ROWS_PART_TIME = 1
 
 # Columns of which a scaler is learned together.
 _SCALED_AT_ONCE = 8
@@ -104,18 +108,23 @@ def prepare(
 ) -> Prepared:
     """Compute features and outcomes, cut the folds, and learn scalers and label limits.
 
-    `note` is told in a line what came from the feature cache. Raises FoldError where the folds
-    do not fit, or leave a series too few rows in a slice; series that nobody named, of a study
-    that cuts each on its own calendar or learns one model from all, are left out instead as long as
-    there are others. Where series come and go, each takes part in the folds that it has rows for.
+    `note` is told in a line what came from the feature cache, which series cut the calendar of the
+    others, and which currencies are compared. Raises FoldError where the folds do not fit, or leave
+    a series too few rows in a slice; series that nobody named, of a study that cuts each on its own
+    calendar or learns one model from all, are left out instead as long as there are others. Where
+    series come and go, each takes part in the folds that it has rows for, be it one in the test.
     """
     _refuse_clashes(bars, study)
     base, tell = read_base(study), note or _unheard
     bars = bars if base is None else base.chosen(study.data, bars, tell)
     members = members_of(study.data, bars)
+    if told := currencies_told(study.data, bars):
+        tell(f"warning: {told}")
+    ended = ended_for_good(study.data, bars)
     tables = features.build_all(bars, study.features.set, note=note)
     series = {
-        name: _series(one, tables.by_symbol[name], study, members) for name, one in bars.items()
+        name: _series(one, tables.by_symbol[name], study, members, ends_for_good=name in ended)
+        for name, one in bars.items()
     }
     targets = _one_table(series)
     parts, left_out = _cut(series, study, _plans(series, study, base, tell))
@@ -148,7 +157,7 @@ def _cut(
     left_out = {}
     for name, plan in plans.items():
         try:
-            parts += _parts(name, series[name], plan, study, any_fold=part_time)
+            parts += _parts(name, series[name], plan, study, part_time=part_time)
         except (FoldError, LabelError) as error:
             if not may_leave_out:
                 raise
@@ -157,9 +166,9 @@ def _cut(
 
 
 def _parts(
-    name: str, one: Series, plan: Callable[[], list[Fold]], study: Study, *, any_fold: bool
+    name: str, one: Series, plan: Callable[[], list[Fold]], study: Study, *, part_time: bool
 ) -> list[Part]:
-    """Return a series' parts of all folds, or with `any_fold` of those that it has rows for.
+    """Return a series' parts of all folds, or with `part_time` of those that it has rows for.
 
     Raises FoldError or LabelError where one of all, or every one, lacks rows.
     """
@@ -169,10 +178,10 @@ def _parts(
     first_problem: FoldError | LabelError | None = None
     for fold in plan():
         try:
-            parts.append(_part(name, one, fold, study))
+            parts.append(_part(name, one, fold, study, part_time=part_time))
         except (FoldError, LabelError) as error:
             first_problem = first_problem or error
-    if first_problem is not None and not (any_fold and parts):
+    if first_problem is not None and not (part_time and parts):
         raise first_problem
     return parts
 
@@ -204,6 +213,8 @@ def _plans(
     """Return for every series what cuts its folds: its own calendar, or the common one."""
     if study.folds.calendar == "own":
         return {name: partial(_own_folds, name, one, study) for name, one in series.items()}
+    if not _has_all_moments(study) and (told := cuts_told(_decided(series))):
+        note(f"warning: {told}")
     cut = partial(_folds_of, series, study)
     bars = {name: one.bars for name, one in series.items()}
     shared = cut() if base is None else base.folds_for(study, bars, cut, note)
@@ -219,15 +230,23 @@ def _own_folds(name: str, one: Series, study: Study) -> list[Fold]:
 
 def _folds_of(series: Mapping[str, Series], study: Study) -> list[Fold]:
     """Return the folds on the calendar that these series share."""
-    decided = {name: one.outcomes.decided_at[one.usable] for name, one in series.items()}
+    decided = _decided(series)
     starts = [int(one.bars.timestamp[0]) for one in series.values()]
     ends = [int(one.bars.closes_at[-1]) for one in series.values()]
-    part_time = study.one_for_all or (study.folds.calendar == "common" and come_and_go(study.data))
-    if part_time and any(map(len, decided.values())):
+    if _has_all_moments(study) and any(map(len, decided.values())):
         # Many assets, which begin and end when they like.
         every = np.unique(np.concatenate(list(decided.values())))
         return folds.make_folds(every, study.folds, (min(starts), max(ends)))
     return folds.make_folds(folds.common_calendar(decided), study.folds, (max(starts), min(ends)))
+
+
+def _has_all_moments(study: Study) -> bool:
+    """Return whether the calendar is that of all moments at which any series decides."""
+    return study.one_for_all or (study.folds.calendar == "common" and come_and_go(study.data))
+
+
+def _decided(series: Mapping[str, Series]) -> dict[str, IntArray]:
+    return {name: one.outcomes.decided_at[one.usable] for name, one in series.items()}
 
 
 def folds_as_plain(prepared: Prepared) -> list[dict[str, Any]]:
@@ -264,10 +283,19 @@ def _refuse_clashes(bars: Mapping[str, Bars], study: Study) -> None:
             raise StudyError(f"{' and '.join(twins)} would share the name {file_name(name)!r}")
 
 
-def _series(bars: Bars, table: FeatureTable, study: Study, members: Membership | None) -> Series:
+def _series(
+    bars: Bars,
+    table: FeatureTable,
+    study: Study,
+    members: Membership | None,
+    *,
+    ends_for_good: bool,
+) -> Series:
     instrument = instrument_before(bars, study.data)
     slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
-    outcomes = labels.outcomes(bars, study.labels, slippage_price=slippage_price)
+    outcomes = labels.outcomes(
+        bars, study.labels, slippage_price=slippage_price, ends_for_good=ends_for_good
+    )
     targets = labels.forecast_targets(bars, study.labels) if study.model.forecasts else None
     known = outcomes.valid if targets is None else outcomes.valid & targets.valid
     windows = whole_windows(table.valid, study.features.window_bars)
@@ -288,7 +316,7 @@ def _series(bars: Bars, table: FeatureTable, study: Study, members: Membership |
     return Series(bars, instrument, table.values, outcomes, targets, usable, dropped, vectors)
 
 
-def _part(name: str, data: Series, fold: Fold, study: Study) -> Part:
+def _part(name: str, data: Series, fold: Fold, study: Study, *, part_time: bool) -> Part:
     rows = folds.rows_of(
         fold,
         decided_at=data.outcomes.decided_at,
@@ -300,6 +328,8 @@ def _part(name: str, data: Series, fold: Fold, study: Study) -> Part:
     rows = replace(rows, calibration=rows.calibration[::every], test=rows.test[::every])
     least_rows = dict(_LEAST_ROWS)
     least_rows["calibration"] = max(30, calibration.least_rows(study.judge.calibration))
+    if part_time:
+        least_rows["test"] = _LEAST_TEST_ROWS_PART_TIME
     for piece, least in least_rows.items():
         found = len(getattr(rows, piece))
         if found < least:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from walkforge import __version__, market, registry
+from walkforge import __version__, registry
 from walkforge.base import (
     RunError,
     Silent,
@@ -29,10 +29,10 @@ from ._bars import (
     instrument_before,
     missing_assets,
     read_bars,
-    survivorship_told,
     twins_told,
 )
 from ._baselining import Baselining
+from ._beside import info_of, refuse_other_labels
 from ._bundles import write_bundles
 from ._clock import StageClock
 from ._describe import describe_trees
@@ -43,6 +43,7 @@ from ._gpt_study import GptStudy
 from ._judging import ENSEMBLE, JUDGED, judge, measure_and_backtest
 from ._learn import Learning, Results
 from ._liquid import decisions_told
+from ._lives import survivorship_told
 from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
 from ._study import Study
@@ -88,15 +89,14 @@ def run(
                 watched.note(f"{words}: {', '.join(missing)}")
             if bars is None and (twins := twins_told(study.data, found)):
                 watched.note(twins)
-            if bars is None and (told := survivorship_told(study.data)):
-                watched.note(f"warning: {told}")
-                folder.update_run(survivorship=told)
             prepared = _prepare(study, found, watched)
+            if bars is None:
+                _tell_survivorship(study, folder, found, prepared, watched)
+            found = _note_data(study, folder, found, prepared)
         except WalkforgeError:
             # A study that does not fit its bars leaves nothing behind.
             folder.remove()
             raise
-        found = _note_data(study, folder, found, prepared)
         _learn(study, folder, prepared, watched)
         del prepared  # the table of features: nothing after learning needs it
         return _finish(study, folder, found, watched)
@@ -105,8 +105,9 @@ def run(
 def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
     """Continue the run in `path` after its last finished stage, training after its last epoch.
 
-    What is finished is not computed again. Raises RunError where the study or its bars are no
-    longer those that the run began with.
+    What is finished is not computed again. Raises RunError where the study, its bars or funding
+    rates are no longer those that the run began with, or where its labels would be made by other
+    ticks; the backtest takes the instruments of its beginning in any case.
     """
     folder = RunFolder.open(path)
     if folder.has("tune.json"):
@@ -129,7 +130,10 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         _use_threads(facts.get("threads"), watched)
         bars = bars_of_run(study, folder)
         if not folder.has(*_LEARNED):
+            refuse_other_labels(study, folder, bars)
             prepared = _prepare(study, bars, watched)
+            if not folder.has("data_info.json"):
+                _tell_survivorship(study, folder, bars, prepared, watched)
             bars = _note_data(study, folder, bars, prepared)
             _learn(study, folder, prepared, watched)
             del prepared
@@ -188,6 +192,7 @@ def _train_along(study: Study, path: Path, bars: Mapping[str, Bars] | None) -> P
     """Train the models of a run that another process writes."""
     assert isinstance(study, GptStudy)  # no other trains in several processes
     found = read_bars(study) if bars is None else dict(bars)
+    refuse_other_labels(study, RunFolder(path), found)
     prepared = _prepare(study, found, Silent())
     GptLearning(study, prepared, Silent()).train(path / CHECKPOINTS)
     return path
@@ -226,6 +231,20 @@ def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepar
     prepared = prepare(bars, study, note=watcher.note)
     tell_rows(prepared, watcher)
     return prepared
+
+
+def _tell_survivorship(
+    study: Study,
+    folder: RunFolder,
+    bars: Mapping[str, Bars],
+    prepared: Prepared,
+    watcher: Watcher,
+) -> None:
+    """Say and write down by what the choice of symbols knew the future."""
+    judged = {prepared.series[part.series].bars.symbol for part in prepared.parts}
+    if told := survivorship_told(study.data, bars, judged):
+        watcher.note(f"warning: {told}")
+        folder.update_run(survivorship=told)
 
 
 def _finish(study: Study, folder: RunFolder, bars: Mapping[str, Bars], watcher: Watcher) -> Path:
@@ -324,7 +343,8 @@ def _note_data(
         folder.update_run(left_out=prepared.left_out)
         if study.data.universe is not None:
             folder.update_run(missing_assets=missing_assets(study.data, bars))
-        info = {name: market.data_info(one) for name, one in kept.items()}
+        instruments = {name: one.instrument for name, one in prepared.series.items()}
+        info = info_of(kept, instruments, study.data)
         if study.data.most_liquid is not None:
             for name, one in prepared.series.items():
                 told = decisions_told(one.outcomes.decided_at[one.usable])
