@@ -66,9 +66,9 @@ class Wishes:
                 start_ms = self._ends[symbol, timeframe] + timeframe_ms(timeframe)
             asset = self._life.get(symbol)
             listed_ms = None if asset is None else asset.listed_ms
-            delisted_ms = None if asset is None else asset.delisted_ms
+            ends_ms = None if asset is None else asset.ends_ms
             start_ms = max(start_ms, listed_ms or start_ms)
-            return Span(start_ms, max(start_ms, min(self._end_ms, delisted_ms or self._end_ms)))
+            return Span(start_ms, max(start_ms, min(self._end_ms, ends_ms or self._end_ms)))
 
         return span
 
@@ -109,7 +109,7 @@ class Wishes:
         since_ms = self._usual_since_ms if self._since_ms is None else self._since_ms
         names, strange, gone = [], [], []
         for asset in self._assets(source, watcher):
-            if asset.delisted_ms is not None and asset.delisted_ms <= since_ms:
+            if asset.ends_ms is not None and asset.ends_ms <= since_ms:
                 gone.append(asset.symbol)
                 continue
             try:

@@ -118,7 +118,7 @@ def _cells(one: "Instrument") -> dict[str, str]:
     hours = one.funding_interval_h
     return {
         "tick": f"{one.tick_size:.10g}",
-        "lot": f"{one.lot_step:.10g}",
+        "lot": f"{one.lot_step:.10g}" if one.has_lot_step else "",
         "minimum": f"{one.min_notional:.10g}",
         "contract": f"{one.contract_size:.10g}",
         "maker": "" if one.maker_fee_frac is None else f"{one.maker_fee_frac:.3%}",

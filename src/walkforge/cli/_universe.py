@@ -167,14 +167,14 @@ def _plain(asset: "Asset", held: set[str] | None) -> dict[str, Any]:
     plain: dict[str, Any] = {
         key: getattr(asset, key) for key in ("symbol", "venue", "category", "currency", "calendar")
     }
-    for key in ("listed", "delisted"):
+    for key in ("listed", "delisted", "renamed"):
         moment_ms = getattr(asset, f"{key}_ms")
         plain[key] = None if moment_ms is None else utc_text(moment_ms)
     return plain if held is None else {**plain, "held": asset.symbol in held}
 
 
 def _line(asset: "Asset", held: set[str] | None) -> str:
-    begin, end = _day(asset.listed_ms), _day(asset.delisted_ms)
+    begin, end = _day(asset.listed_ms), _day(asset.ends_ms)
     life = f"{begin or '?':10} to {end or '':10}" if begin or end else "dates not known"
     mark = "" if held is None else ("  held" if asset.symbol in held else "  missing")
     return f"{asset.venue + '/' + asset.symbol:24} {asset.category:12} {life:24}{mark}".rstrip()

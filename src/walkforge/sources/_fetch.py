@@ -29,8 +29,9 @@ from ._source import Delivery, Piece, Source
 
 # Often enough that a kill loses little, seldom enough that a month is not written thirty times.
 _STORE_EVERY_S = 5.0
-# Pieces that wait for a free connection; more would only take memory.
-_WAITING_PIECES = 4
+# Pieces that wait for each connection, so that none is idle while others are stored; more would
+# only take memory.
+_WAITING_PIECES = 3
 
 
 class FetchWatcher(Protocol):
@@ -158,7 +159,7 @@ class _Fetch:
         running: dict[Future[Delivery], _Job],
     ) -> None:
         """Submit a few pieces more than there are connections, as long as nothing halts."""
-        most = self._source.connections + _WAITING_PIECES
+        most = self._source.connections * (1 + _WAITING_PIECES)
         while len(running) < most and not self._halt.is_set():
             job = next(waiting, None)
             if job is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from walkforge import market
-from walkforge.base import RunError, UsageError, parse_utc_ms, timeframe_ms, utc_text
+from walkforge.base import RunError, UsageError, listed, parse_utc_ms, timeframe_ms, utc_text
 from walkforge.market import Bars, Funding, Instrument
 
 from ._bars import funding_beside, instrument_before
@@ -57,7 +57,7 @@ def began_with(
     other = sorted(name for name in bars if name in own and _says_otherwise(now[name], own[name]))
     rates, newer = _rates_of_run(folder, bars, data)
     told = [
-        f"{what} of {', '.join(names)} as the run began with; there are others beside its bars now"
+        f"{what} of {listed(names)} as the run began with; there are others beside its bars now"
         for what, names in (("instruments", other), ("funding rates", newer))
         if names
     ]
@@ -78,7 +78,7 @@ def refuse_other_labels(study: Study, folder: RunFolder, bars: Mapping[str, Bars
     ]
     if changed:
         raise RunError(
-            f"{folder.path}: the ticks of {', '.join(changed)} have changed since it began, and "
+            f"{folder.path}: the ticks of {listed(changed)} have changed since it began, and "
             "its labels are made by them; put instruments.json back, or start a new run"
         )
 
@@ -118,8 +118,8 @@ def _rates_of_run(
     ]
     if changed:
         raise RunError(
-            f"{folder.path}: the funding rates of {', '.join(changed)} have changed since it "
-            "began; start a new run"
+            f"{folder.path}: the funding rates of {listed(changed)} have changed since it began; "
+            "start a new run"
         )
     return found, [name for name in there if len(found.get(name, ())) < len(there[name])]
 

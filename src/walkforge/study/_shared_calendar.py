@@ -35,8 +35,8 @@ def cuts_told(decided_at: Mapping[str, IntArray]) -> str:
     ]
     return (
         "the common calendar is what all series share, and these cut more than a month off what "
-        f"most have: {listed(words, _NAMED)}; set folds.calendar=own, choose data.start or data.end, "
-        "or leave them out"
+        f"most have: {listed(words, _NAMED)}; set folds.calendar=own, choose data.start or "
+        "data.end, or leave them out"
     )
 
 
