@@ -130,6 +130,23 @@ def test_weeks_begin_on_monday_and_nothing_is_asked_for_twice(weekday, tmp_path)
     ]
 
 
+@pytest.mark.parametrize(
+    ("timeframe", "others", "way"),
+    [
+        ("1d", ["1h"], "stored or asked for too: 1h; fetch the shortest alone, readers make"),
+        ("1h", ["1d"], "stored or asked for too: 1d; fetch it alone, as another symbol or into "),
+        ("4h", ["3m", "1h"], "too: 3m, 1h; fetch the shortest alone"),
+        ("1w", ["8h", "1d"], "too: 8h, 1d; fetch the shortest alone"),
+        ("6h", ["4h"], "too: 4h; fetch it alone"),
+    ],
+)
+def test_a_symbol_is_one_market_of_one_timeframe(timeframe, others, way):
+    with pytest.raises(UsageError, match=f"^simulated/A/{timeframe}: a simulated symbol is one .*"
+                       f" of one timeframe; .*{way}"):  # fmt: skip
+        simulated().refuse_beside("A", timeframe, others)
+    simulated().refuse_beside("A", timeframe, [])
+
+
 def test_the_edge_belongs_to_the_law_of_markets_that_have_one():
     span = hours(0, 5)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import Any
 
-from walkforge.base import UsageError, one_of, timeframe_ms, utc_text
+from walkforge.base import UsageError, listed, one_of, timeframe_ms, utc_text
 from walkforge.market import SIMULATED_MARKETS, Span, bars_to_frame, simulate
 
 from ._grid import can_hold_a_bar, open_ms
@@ -61,6 +61,22 @@ class Simulated:
     def first_ms(self, symbol: str, timeframe: str) -> int:
         """Return the start of a new market, or that of the bar that it falls into."""
         return open_ms(Law(**self._named).since_ms, timeframe)
+
+    def refuse_beside(self, symbol: str, timeframe: str, others: Sequence[str]) -> None:
+        """Raise UsageError where a new series would stand beside others of its symbol.
+
+        Bars of every timeframe have a law and noise of their own; those of two are two markets.
+        """
+        if not others:
+            return
+        step_ms = timeframe_ms(timeframe)
+        way = "fetch it alone, as another symbol or into another store"
+        if any(step_ms % timeframe_ms(other) == 0 for other in others):
+            way = "fetch the shortest alone, readers make longer bars by themselves"
+        raise UsageError(
+            f"simulated/{symbol}/{timeframe}: a simulated symbol is one market and has bars of one "
+            f"timeframe; stored or asked for too: {listed(others)}; {way}"
+        )
 
     def pieces(
         self,

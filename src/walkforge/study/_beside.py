@@ -12,9 +12,9 @@ from walkforge import market
 from walkforge.base import RunError, UsageError, listed, parse_utc_ms, timeframe_ms, utc_text
 from walkforge.market import Bars, Funding, Instrument
 
-from ._bars import funding_beside, instrument_before
+from ._bars import funding_beside
 from ._folder import RunFolder
-from ._study import DataSection, Study
+from ._study import DataSection
 
 _INFERRED = "inferred from prices"
 _SECOND_MS = 1_000
@@ -53,7 +53,7 @@ def began_with(
     Of series of which an older run's `data_info.json` does not tell, they are those of `now` and
     all rates beside the bars. Raises RunError where rates have changed since.
     """
-    own = _instruments_of(folder)
+    own = instruments_of(folder)
     other = sorted(name for name in bars if name in own and _says_otherwise(now[name], own[name]))
     rates, newer = _rates_of_run(folder, bars, data)
     told = [
@@ -64,26 +64,7 @@ def began_with(
     return Beside({name: own.get(name, now[name]) for name in bars}, rates, tuple(told))
 
 
-def refuse_other_labels(study: Study, folder: RunFolder, bars: Mapping[str, Bars]) -> None:
-    """Raise RunError where a run's labels are fills, and would slip by other ticks than when it
-    began.
-    """
-    if study.labels.kind != "triple_barrier":
-        return
-    own = _instruments_of(folder)
-    changed = [
-        name
-        for name, one in bars.items()
-        if name in own and own[name].tick_size != instrument_before(one, study.data).tick_size
-    ]
-    if changed:
-        raise RunError(
-            f"{folder.path}: the ticks of {listed(changed)} have changed since it began, and "
-            "its labels are made by them; put instruments.json back, or start a new run"
-        )
-
-
-def _instruments_of(folder: RunFolder) -> dict[str, Instrument]:
+def instruments_of(folder: RunFolder) -> dict[str, Instrument]:
     """Return the instruments that a run began with, by series; an older run tells of none."""
     told = {name: one["instrument"] for name, one in _told(folder).items() if "instrument" in one}
     try:

@@ -104,12 +104,14 @@ def prepare(
     bars: Mapping[str, Bars],
     study: Study,
     *,
+    instruments: Mapping[str, Instrument] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Compute features and outcomes, cut the folds, and learn scalers and label limits.
 
-    `note` is told in a line what came from the feature cache, which series cut the calendar of the
-    others, and which currencies are compared. Raises FoldError where the folds do not fit, or leave
+    `instruments` are those of a run that has begun; of other series they are what lies beside the
+    bars. `note` is told in a line what came from the feature cache, which series cut the calendar
+    of the others, and which currencies are compared. Raises FoldError where the folds do not fit, or leave
     a series too few rows in a slice; series that nobody named, of a study that cuts each on its own
     calendar or learns one model from all, are left out instead as long as there are others. Where
     series come and go, each takes part in the folds that it has rows for, be it one in the test.
@@ -122,8 +124,16 @@ def prepare(
         tell(f"warning: {told}")
     ended = ended_for_good(study.data, bars)
     tables = features.build_all(bars, study.features.set, note=note)
+    own = instruments or {}
     series = {
-        name: _series(one, tables.by_symbol[name], study, members, ends_for_good=name in ended)
+        name: _series(
+            one,
+            tables.by_symbol[name],
+            study,
+            members,
+            instrument=own.get(name) or instrument_before(one, study.data),
+            ends_for_good=name in ended,
+        )
         for name, one in bars.items()
     }
     targets = _one_table(series)
@@ -289,9 +299,9 @@ def _series(
     study: Study,
     members: Membership | None,
     *,
+    instrument: Instrument,
     ends_for_good: bool,
 ) -> Series:
-    instrument = instrument_before(bars, study.data)
     slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
     outcomes = labels.outcomes(
         bars, study.labels, slippage_price=slippage_price, ends_for_good=ends_for_good

@@ -22,7 +22,7 @@ from walkforge.base import (
     choose_precision,
     digest_of_json,
 )
-from walkforge.market import Bars
+from walkforge.market import Bars, Instrument
 from walkforge.training import Ranks, find_ranks, launched_first, require_shares
 
 from ._bars import (
@@ -32,7 +32,7 @@ from ._bars import (
     twins_told,
 )
 from ._baselining import Baselining
-from ._beside import info_of, refuse_other_labels
+from ._beside import info_of, instruments_of
 from ._bundles import write_bundles
 from ._clock import StageClock
 from ._describe import describe_trees
@@ -130,8 +130,7 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         _use_threads(facts.get("threads"), watched)
         bars = bars_of_run(study, folder)
         if not folder.has(*_LEARNED):
-            refuse_other_labels(study, folder, bars)
-            prepared = _prepare(study, bars, watched)
+            prepared = _prepare(study, bars, watched, instruments_of(folder))
             if not folder.has("data_info.json"):
                 _tell_survivorship(study, folder, bars, prepared, watched)
             bars = _note_data(study, folder, bars, prepared)
@@ -192,8 +191,7 @@ def _train_along(study: Study, path: Path, bars: Mapping[str, Bars] | None) -> P
     """Train the models of a run that another process writes."""
     assert isinstance(study, GptStudy)  # no other trains in several processes
     found = read_bars(study) if bars is None else dict(bars)
-    refuse_other_labels(study, RunFolder(path), found)
-    prepared = _prepare(study, found, Silent())
+    prepared = _prepare(study, found, Silent(), instruments_of(RunFolder(path)))
     GptLearning(study, prepared, Silent()).train(path / CHECKPOINTS)
     return path
 
@@ -223,12 +221,17 @@ def bars_of_run(
     return {name: bars[name] for name in known}
 
 
-def _prepare(study: Study, bars: Mapping[str, Bars], watcher: Watcher) -> Prepared:
+def _prepare(
+    study: Study,
+    bars: Mapping[str, Bars],
+    watcher: Watcher,
+    instruments: Mapping[str, Instrument] | None = None,
+) -> Prepared:
     """Return features, outcomes and folds, and say what was found and dropped."""
     choose_device(study.device.device)
     tell_bars(bars, watcher)
     watcher.stage("features, labels and folds")
-    prepared = prepare(bars, study, note=watcher.note)
+    prepared = prepare(bars, study, instruments=instruments, note=watcher.note)
     tell_rows(prepared, watcher)
     return prepared
 
