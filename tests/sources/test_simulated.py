@@ -8,7 +8,7 @@ import pytest
 
 from served import Quiet
 from walkforge.base import UsageError, parse_utc_ms
-from walkforge.market import SIMULATED_MARKETS, BarStore, Span, resample, simulate
+from walkforge.market import SIMULATED_MARKETS, BarStore, Span, read_folder, resample, simulate
 from walkforge.sources import fetch, make_plan, make_source
 from walkforge.sources._simulated import simulated
 
@@ -145,6 +145,27 @@ def test_a_symbol_is_one_market_of_one_timeframe(timeframe, others, way):
                        f" of one timeframe; .*{way}"):  # fmt: skip
         simulated().refuse_beside("A", timeframe, others)
     simulated().refuse_beside("A", timeframe, [])
+
+
+def problems(store, *series):
+    plans = make_plan(simulated(since_ms=START_MS), store, series, lambda *_: hours(0, 2400))
+    return [bool(plan.problem) for plan in plans], plans
+
+
+def test_no_second_timeframe_is_fetched_beside_a_stored_or_asked_one(tmp_path):
+    store = BarStore(tmp_path)
+    for order in (("1h", "1d"), ("1d", "1h")):
+        found, plans = problems(store, *(("A", timeframe) for timeframe in order), ("B", "1d"))
+        assert found == [True, True, False]
+        assert all(not plan.pieces for plan in plans[:2])
+    bring(simulated(since_ms=START_MS), store, hours(0, 1200), symbol="A")
+    found, plans = problems(store, ("A", "1d"), ("A", "1h"), ("A", "30m"), ("B", "1d"))
+    assert found == [True, False, True, False]
+    assert "too: 30m, 1h; fetch the shortest alone" in plans[0].problem
+    made = read_folder(tmp_path / "simulated", timeframe="1d")["A"]
+    hourly = store.read("simulated", "A", "1h")
+    assert len(made) == 50
+    np.testing.assert_array_equal(made.close, hourly.close[23::24])
 
 
 def test_the_edge_belongs_to_the_law_of_markets_that_have_one():

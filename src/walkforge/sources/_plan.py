@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from walkforge.base import SourceUnreachableError, WalkforgeError, utc_text
-from walkforge.market import BarStore, Span, spans_left
+from walkforge.base import SourceUnreachableError, WalkforgeError, timeframe_ms, utc_text
+from walkforge.market import BarStore, Span, spans_left, timeframes_in
 
 from ._grid import open_ms
-from ._source import Piece, Source
+from ._source import OneTimeframeSource, Piece, Source
 from ._waits import result_of
 
 
@@ -83,14 +83,12 @@ def make_plan(
     not have, or that cannot be read, has a `problem`. Raises SourceUnreachableError where the
     source cannot be asked at all.
     """
-    return _each(
-        source,
-        series,
-        lambda symbol, timeframe: _plan_one(
-            source, store, symbol, timeframe, wanted(symbol, timeframe)
-        ),
-        told,
-    )
+
+    def plan_one(symbol: str, timeframe: str) -> SeriesPlan:
+        _refuse_second_timeframe(source, store, series, symbol, timeframe)
+        return _plan_one(source, store, symbol, timeframe, wanted(symbol, timeframe))
+
+    return _each(source, series, plan_one, told)
 
 
 def plan_repairs(
@@ -147,6 +145,22 @@ def _each(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _refuse_second_timeframe(
+    source: Source,
+    store: BarStore,
+    series: Sequence[tuple[str, str]],
+    symbol: str,
+    timeframe: str,
+) -> None:
+    """Raise UsageError for a new series where the source has a symbol at one timeframe only."""
+    names = (source.venue, symbol, timeframe)
+    if not isinstance(source, OneTimeframeSource) or store.holds(*names):
+        return
+    asked = {other for name, other in series if name == symbol and other != timeframe}
+    others = asked | set(timeframes_in(store.path(*names).parent))
+    source.refuse_beside(symbol, timeframe, sorted(others, key=timeframe_ms))
 
 
 def _plan_one(

@@ -148,6 +148,17 @@ class FundingSource(Protocol):
 
 
 @runtime_checkable
+class OneTimeframeSource(Protocol):
+    """A source whose bars of two timeframes would not be views of one market."""
+
+    def refuse_beside(self, symbol: str, timeframe: str, others: Sequence[str]) -> None:
+        """Raise UsageError where a new series would stand beside others of its symbol.
+
+        `others` are timeframes, from the shortest on, that are stored or asked for as well.
+        """
+
+
+@runtime_checkable
 class InstrumentSource(Protocol):
     """A source that also knows how its venue prices and sizes its symbols."""
 
