@@ -111,10 +111,12 @@ def prepare(
 
     `instruments` are those of a run that has begun; of other series they are what lies beside the
     bars. `note` is told in a line what came from the feature cache, which series cut the calendar
-    of the others, and which currencies are compared. Raises FoldError where the folds do not fit,
-    or leave a series too few rows in a slice; series that nobody named, of a study that cuts each on its own
-    calendar or learns one model from all, are left out instead as long as there are others. Where
-    series come and go, each takes part in the folds that it has rows for, be it one in the test.
+    of the others, and which currencies are compared.
+
+    Raises FoldError where the folds do not fit, or leave a series too few rows in a slice; series
+    that nobody named, of a study that cuts each on its own calendar or learns one model from all,
+    are left out instead as long as there are others. Where series come and go, each takes part in
+    the folds that it has rows for, be it one in the test.
     """
     _refuse_clashes(bars, study)
     base, tell = read_base(study), note or _unheard
