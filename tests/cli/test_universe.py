@@ -83,7 +83,8 @@ def test_the_answer_is_data_where_asked_for(call, mine, tmp_path):
     assert (found["universe"], found["as_of"], len(found["assets"])) == ("mine", "2020-12-31", 4)
     assert found["assets"][1] == {
         "symbol": "BBB", "venue": "drawn", "category": "coins", "currency": "USD",
-        "calendar": "24/7", "listed": None, "delisted": "2021-01-01 12:00", "held": False,
+        "calendar": "24/7", "listed": None, "delisted": "2021-01-01 12:00",
+        "renamed": None, "held": False,
     }  # fmt: skip
     assert "held" not in json.loads(call(mine, "--json"))["assets"][0]
 
