@@ -444,14 +444,36 @@ def test_other_columns_of_a_single_file_go_into_the_parts(store):
     bars = real(random_bars(40))
     path = store.root / "drawn" / "RANDOM" / "1m.parquet"
     path.parent.mkdir(parents=True)
-    frame = bars_to_frame(bars).with_columns(quote_volume=pl.col("close") * pl.col("volume"))
+    frame = bars_to_frame(bars).with_columns(
+        quote_volume=pl.col("close") * pl.col("volume"), trades=pl.int_range(pl.len())
+    )
     frame[:30].write_parquet(path)
     store.write(bars)
+    assert not path.exists()
+    trades = store.scan("drawn", "RANDOM", "1m", columns=["trades"]).collect()["trades"]
+    assert trades[:30].to_list() == list(range(30))
     kept = store.scan("drawn", "RANDOM", "1m", columns=["quote_volume"]).collect()["quote_volume"]
     assert kept[:30].to_list() == frame["quote_volume"][:30].to_list()
     assert kept[30:].is_nan().all()
     with pytest.raises(UsageError, match="did you mean 'quote_volume'"):
         store.scan("drawn", "RANDOM", "1m", columns=["quote_volum"])
+
+
+def test_a_single_file_with_more_than_numbers_stays_where_it_is(store):
+    bars = real(random_bars(40))
+    path = store.root / "drawn" / "RANDOM" / "1m.parquet"
+    path.parent.mkdir(parents=True)
+    bars_to_frame(bars)[:30].with_columns(note=pl.lit("a word")).write_parquet(path)
+    store.write(bars)
+    assert len(store.read("drawn", "RANDOM", "1m")) == 40
+    assert pl.read_parquet(path)["note"][0] == "a word"
+
+
+def test_weeks_keep_the_calendar_that_was_said(store):
+    weeks = simulate("gbm", n_bars=60, timeframe="1w", start="2024-01-01")
+    store.write(weeks.take(slice(0, 30)))
+    store.write(weeks)
+    assert store.read("simulated", "SIMUSDT", "1w").calendar == "24/7"
 
 
 def test_a_kill_before_the_single_file_goes_leaves_it_to_the_next_writer(store, monkeypatch):

@@ -489,18 +489,26 @@ def test_of_a_bar_in_both_the_month_has_the_last_word(archive, connect, hours):
     assert between(got, "2024-12-24T07:00", "2024-12-25")["volume"].unique().to_list() == [2.0]
 
 
-def test_a_day_that_does_not_come_whole_leaves_the_month_for_later(archive, connect, hours):
+def test_a_month_comes_without_the_day_that_does_not(archive, connect, hours):
+    """The day stays a hole, which a repair asks for by itself."""
     lacking(archive, hours, HOURS_OF_TWO_DAYS)
     source = connect()
     (piece,) = pieces(source, wanted=span("2024-12-01", "2025-01-01"))
+    whole = source.fetch(piece, Halt())
     key = DAY.format("2024-12-24")
     content = archive.content(key)
-    archive.put(key, content, checksum=b"ab" * 32)
-    assert f"{key}: SHA-256" in failure(source, piece)
-    archive.put(key, archive.content(DAY.format("2024-12-23")))
-    assert "24 bars lie outside its span" in failure(source, piece)
+    for spoilt, checksum in (
+        (content, b"ab" * 32),
+        (archive.content(DAY.format("2024-12-23")), b""),
+    ):
+        archive.put(key, spoilt, checksum=checksum)
+        delivery = connect().fetch(piece, Halt())
+        assert "BTCUSDT-1h-2024-12-24.zip" not in delivery.entry["days"]
+        assert 0 < len(whole.frame) - len(delivery.frame) <= 24
     archive.put(key, content, checksum=None)
-    assert source.fetch(piece, Halt()).entry["checksum_agreed"] is False
+    delivery = connect().fetch(piece, Halt())
+    assert delivery.entry["checksum_agreed"] is False
+    assert_frame_equal(delivery.frame, whole.frame)
 
 
 @pytest.mark.parametrize("first", ["2024-12-10T07:00:00", "2024-12-10", "2024-12-01T09:00:00"])

@@ -397,3 +397,49 @@ def test_an_unlucky_fetch_completes_whatever_failed_before(store):
     source.asked.clear()
     assert bring(source, store).ok
     assert source.asked == []
+
+
+def test_reissued_pieces_are_stored_as_they_come_also_where_the_source_stops(bars, store):
+    whole = ServedBars(bars, piece_bars=10)
+    whole.versions = {f"AAAUSDT-{number}": "one" for number in range(61)}
+    bring(whole, store)
+    mended = dataclasses.replace(bars, volume=bars.volume + 1)
+    again = ServedBars(mended, piece_bars=10, pause_s=0.005)
+    again.connections = 1
+    again.versions = {f"AAAUSDT-{number}": "two" for number in range(61)}
+    again.broken["AAAUSDT-20"] = SourceUnreachableError("served: banned")
+    assert bring(again, store).stopped
+    volume = store.read("drawn", "AAAUSDT", "1m").volume
+    np.testing.assert_array_equal(volume[:200], mended.volume[:200])
+    again.broken.clear()
+    again.asked.clear()
+    assert bring(again, store).ok
+    assert "AAAUSDT-0" not in again.asked
+    assert_stored(store, mended)
+
+
+def test_a_part_that_is_gone_stops_no_other_series(bars, store):
+    other = random_bars(300, seed=5, symbol="BBBUSDT")
+    source = ServedBars(bars, other)
+    bring(ServedBars(bars.take(slice(0, 300)), other.take(slice(0, 100))), store)
+    for part in store.path("drawn", "AAAUSDT", "1m").glob("2024*.parquet"):
+        part.unlink()
+    report = bring(source, store)
+    assert [(one.series, "missing, although" in one.reason) for one in report.failed] == [
+        ("AAAUSDT/1m", True)
+    ]
+    assert_stored(store, other)
+
+
+def test_an_adjusted_past_that_lacks_a_bar_takes_it_away(bars, store):
+    """A bar that stayed would stand at prices of before the dividend."""
+    bring(ServedBars(bars), store)
+    source = ServedBars(bars, piece_bars=700)
+    piece = source.pieces("AAAUSDT", "1m", wanted=EVERYTHING, missing=[EVERYTHING], files={})[0]
+    source.pieces = lambda *_, **__: [dataclasses.replace(piece, replaces=True, whole=True)]
+    lacking = bars_to_frame(bars).filter(pl.int_range(pl.len()).is_in([5, 599]).not_())
+    source.broken[piece.name] = lambda frame: lacking
+    assert bring(source, store).ok
+    back = store.read("drawn", "AAAUSDT", "1m")
+    assert bars_to_frame(back).equals(lacking)
+    assert back.history == (f"2 bars taken away that are not in it: {piece.name} came again",)

@@ -114,11 +114,14 @@ def read_funding(symbol_folder: Path) -> Funding | None:
     return _funding_of(frame, str(path), read_metadata(path).get("provenance", "file"))
 
 
-def funding_asked(symbol_folder: Path) -> tuple[Span, ...]:
-    """Return the spans that sources have answered for, whether anything was paid there or not."""
-    path = symbol_folder / FUNDING
-    told = read_metadata(path).get("asked", ()) if path.is_file() else ()
-    return join_spans(Span(*span) for span in told)
+def funding_asked(symbol_folder: Path, source: str) -> tuple[Span, ...]:
+    """Return the spans that a source has answered for, whether anything was paid there or not."""
+    return _asked(symbol_folder / FUNDING).get(source, ())
+
+
+def _asked(path: Path) -> dict[str, tuple[Span, ...]]:
+    told = read_metadata(path).get("asked", {}) if path.is_file() else {}
+    return {name: join_spans(Span(*span) for span in spans) for name, spans in told.items()}
 
 
 def write_funding(
@@ -135,7 +138,7 @@ def write_funding(
     A rate within a second of a stored one is that one, and keeps its stamp. Where the two differ,
     the new one is refused, or takes its place if `replaces`, and then counts as new. `entry` says
     where the rates came from; the file's metadata keeps it where there was anything new. `asked`
-    is what the source has answered for; see `funding_asked`. The file is replaced at once. Raises
+    is what that source has answered for; see `funding_asked`. The file is replaced at once. Raises
     BarsError, and changes nothing, for a contradiction, a frame that holds something else, a
     mixture of provenances, or a disk that refuses.
     """
@@ -150,8 +153,10 @@ def write_funding(
             if stored is not None:
                 provenance = common_provenance(name, stored.provenance, provenance)
             joined, n_new = _join(stored, given, provenance, replaces=replaces, name=name)
-            before = funding_asked(symbol_folder)
-            answered = join_spans([*before, *asked])
+            source = entry.get("source", "")
+            before = _asked(path)
+            more = {source: join_spans([*before.get(source, ()), *asked])} if asked else {}
+            answered = {**before, **more}
             if n_new or (stored is not None and answered != before):
                 sources = [] if stored is None else read_metadata(path).get("sources", [])
                 told = {

@@ -11,8 +11,9 @@ import polars as pl
 from walkforge.base import BarsError, BoolArray, FloatArray, IntArray, one_of, utc_text
 
 from ._columns import VALUES, contradict
+from ._spans import Span
 
-ON_CONFLICT = ("refuse", "keep", "replace")
+ON_CONFLICT = ("refuse", "keep", "replace", "renew")
 _BAR = slice(0, len(VALUES))
 
 
@@ -73,23 +74,34 @@ class Joined:
     differing: int
     """New rows that differ from stored ones: passed over, or taken in their place."""
     lacking: int
-    """Old rows between the first and the last new one that the new ones do not have."""
+    """Old rows that the new ones speak for and do not have."""
     changed: bool
     """Whether anything is other than before."""
 
 
 def join_rows(
-    old: Rows, new: Rows, *, on_conflict: str, place: Callable[[int], str] = utc_text
+    old: Rows,
+    new: Rows,
+    *,
+    on_conflict: str,
+    within: Span | None = None,
+    place: Callable[[int], str] = utc_text,
 ) -> Joined:
     """Return old and new rows in time order, each time once; both rise.
 
     A new row for the time of an old one changes nothing where the two agree, but fills in columns
     that the old one lacks. Where they differ it is refused with BarsError, or the old one is
-    kept, or replaced. `place` tells where the new row of a moment stands.
+    kept, or replaced; `renew` replaces, and takes away old rows that the new ones lack. `within`
+    is the span that the new rows speak for, from the first to the last of them unless it is
+    given. `place` tells where the new row of a moment stands.
     """
     one_of("way to join", on_conflict, ON_CONFLICT)
     if not len(old):
         return Joined(new, len(new), differing=0, lacking=0, changed=len(new) > 0)
+    lacking = _lacking(old.timestamp, new.timestamp, within)
+    taken = 0
+    if on_conflict == "renew":
+        old, taken = old.take(~lacking), int(lacking.sum())
     columns = (*old.columns, *(name for name in new.columns if name not in old.columns))
     old, new = old.with_columns(columns), new.with_columns(columns)
     known, at = _known(old.timestamp, new.timestamp)
@@ -99,7 +111,8 @@ def join_rows(
         row = int(np.argmax(differs))
         moment = int(new.timestamp[known][row])
         raise _contradiction(moment, before[row], after[row], place(moment))
-    first, second = (after, before) if on_conflict == "replace" else (before, after)
+    renews = on_conflict in ("replace", "renew")
+    first, second = (after, before) if renews else (before, after)
     renewed = np.where(np.isnan(first), second, first)
     changed = not np.array_equal(renewed, before, equal_nan=True)
     values = old.values
@@ -114,16 +127,17 @@ def join_rows(
         rows,
         len(added),
         differing=int(differs.sum()),
-        lacking=_lacking(old.timestamp, new.timestamp),
-        changed=changed or len(added) > 0,
+        lacking=int(lacking.sum()),
+        changed=changed or len(added) > 0 or taken > 0,
     )
 
 
-def _lacking(old: IntArray, new: IntArray) -> int:
+def _lacking(old: IntArray, new: IntArray, within: Span | None) -> BoolArray:
+    """Return which old rows (n,) the new ones speak for and do not have."""
     if not len(new):
-        return 0
-    begin, end = np.searchsorted(old, [new[0], new[-1] + 1])
-    return int(end - begin - np.isin(old[begin:end], new).sum())
+        return np.zeros(len(old), dtype=np.bool_)
+    begin, end = within or (int(new[0]), int(new[-1]) + 1)
+    return (old >= begin) & (old < end) & ~np.isin(old, new)
 
 
 def _known(old: IntArray, new: IntArray) -> tuple[BoolArray, IntArray]:

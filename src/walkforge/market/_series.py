@@ -95,11 +95,16 @@ def with_manifest(place: Path, read: Callable[[Manifest], T]) -> T:
             return read(manifest)
         except FileNotFoundError as error:
             if read_manifest(place) == manifest:
-                raise BarsError(
-                    f"{error.filename}: missing, although the manifest names it. Take the folder "
-                    f"{place} away and bring its bars in again."
-                ) from None
+                raise part_is_gone(place, Path(error.filename).name) from None
     raise BarsError(f"{place}: is written again and again while it is read; try later")
+
+
+def part_is_gone(place: Path, file: str) -> BarsError:
+    """Return the error for a part that its manifest names and nobody finds."""
+    return BarsError(
+        f"{place / file}: missing, although the manifest names it. Take the folder {place} away "
+        "and bring its bars in again."
+    )
 
 
 def collect(frame: pl.LazyFrame, place: Path) -> pl.DataFrame:

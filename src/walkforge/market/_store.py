@@ -183,6 +183,8 @@ class BarStore:
         folder = self._folder_of(venue, symbol, timeframe)
         place = folder / timeframe
         if not (place / MANIFEST).is_file():
+            for column in columns:
+                one_of(f"column of {venue}/{symbol}/{timeframe}, one file,", column, VALUES)
             bars = self.read(venue, symbol, timeframe, start_ms=start_ms, end_ms=end_ms)
             return bars_to_frame(bars).lazy().select("timestamp", *columns)
 
@@ -297,11 +299,16 @@ def stored_below(path: Path) -> tuple[BarStore, list[StoredBars]]:
     is_venue = not is_symbol and place.is_dir() and any(map(timeframes_in, place.iterdir()))
     root = place.parents[1] if is_symbol else place.parent if is_venue else place
     store = BarStore(root)
+    damaged: list[BarsError] = []
     found = [
         one
-        for one in store.list(None if place == root else place.relative_to(root).parts[0])
+        for one in store.list(
+            None if place == root else place.relative_to(root).parts[0], damaged=damaged
+        )
         if path in (one.path, one.path.with_suffix(""), *one.path.parents)
     ]
+    if damaged and not found:
+        raise damaged[0]
     if not found:
         raise BarsError(
             f"{path}: no series of bars there; expected a store, or a VENUE, SYMBOL or TIMEFRAME "
@@ -326,15 +333,18 @@ def _whole_file(folder: Path, timeframe: str) -> Addition:
     raw = read_raw_file(path, every_column=True)
     part, told = raw.parts[0], raw.metadata
     own = set(part.columns.values())
-    more = [name for name, kind in part.frame.schema.items() if kind.is_float() and name not in own]
+    others = {name: kind for name, kind in part.frame.schema.items() if name not in own}
+    numbers = [name for name, kind in others.items() if kind.is_numeric()]
+    more = part.frame.select(pl.col(numbers).cast(pl.Float64))
     return Addition(
-        rows=rows_of_frame(bars_to_frame(bars).hstack(part.frame.select(more))),
+        rows=rows_of_frame(bars_to_frame(bars).hstack(more)),
         provenance=bars.provenance,
         calendar=bars.calendar,
         calendar_named=told.get("calendar_named"),
         history=bars.history,
         sources=tuple(_entry_of(entry) for entry in told.get("sources", ())),
-        took_sha256=raw.sha256,
+        # A file with more than numbers is not all taken, and stays where it is.
+        took_sha256=raw.sha256 if len(numbers) == len(others) else None,
     )
 
 
@@ -368,7 +378,13 @@ def _describe(folder: Path, timeframe: str) -> StoredBars:
     manifest = manifest_of(folder, timeframe)
     names = {"venue": folder.parent.name, "symbol": folder.name, "timeframe": timeframe}
     if manifest is None:
-        return _describe_file(folder / f"{timeframe}.parquet", names)
+        try:
+            return _describe_file(folder / f"{timeframe}.parquet", names)
+        except (BarsError, OSError):
+            # A writer may just have put the file into parts.
+            if not holds_series(folder, timeframe) or manifest_of(folder, timeframe) is None:
+                raise
+            return _describe(folder, timeframe)
     return StoredBars(
         **names,
         rows=manifest.rows,

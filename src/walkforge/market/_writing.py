@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from walkforge.base import BarsError, IntArray, digest_of_file, utc_text
+from walkforge.base import BarsError, IntArray, digest_of_file, timeframe_ms, utc_text
 
-from ._calendar import CALENDAR_SHOWS_MS, infer_calendar
+from ._calendar import CALENDAR_SHOWS_MS, DAY_MS, infer_calendar
 from ._manifest import MANIFEST, Manifest, StoredPart, read_manifest, write_manifest
 from ._names import counted
 from ._parts import by_period, read_part, refuse_damage, scan_parts, write_part
 from ._rows import Joined, Rows, join_rows
-from ._series import collect
+from ._series import collect, part_is_gone
 from ._spans import Span
 from ._turns import taking_turns
 
@@ -180,7 +180,7 @@ def _unlink_ours(place: Path, named: set[str]) -> None:
 
 def _replaced(joined: Iterable[Joined], addition: Addition) -> list[str]:
     """Return what a replacement did to stored bars, for the history."""
-    if addition.on_conflict != "replace":
+    if addition.on_conflict not in ("replace", "renew"):
         return []
     every = list(joined)
     differing, lacking = sum(one.differing for one in every), sum(one.lacking for one in every)
@@ -188,8 +188,9 @@ def _replaced(joined: Iterable[Joined], addition: Addition) -> list[str]:
     if differing:
         lines.append(f"{counted(differing, 'bar')} replaced: {addition.reason}")
     if lacking:
-        # Never taken away: it may be the new file that lost them.
-        lines.append(f"{counted(lacking, 'bar')} kept that are not in it: {addition.reason}")
+        # Kept where it may be the new file that lost them.
+        done = "kept" if addition.on_conflict == "replace" else "taken away"
+        lines.append(f"{counted(lacking, 'bar')} {done} that are not in it: {addition.reason}")
     return lines
 
 
@@ -198,9 +199,15 @@ def _join(place: Path, part: StoredPart | None, rows: Rows, addition: Addition) 
         before = Rows.none()
     else:
         # What is damaged would get a new digest, and be believed from then on.
-        refuse_damage(place, [part])
+        try:
+            refuse_damage(place, [part])
+        except FileNotFoundError:
+            raise part_is_gone(place, part.file) from None
         before = read_part(place, part)
-    return join_rows(before, rows, on_conflict=addition.on_conflict, place=addition.place)
+    within = addition.asked[0] if len(addition.asked) == 1 else None
+    return join_rows(
+        before, rows, on_conflict=addition.on_conflict, within=within, place=addition.place
+    )
 
 
 def _write_parts(
@@ -270,7 +277,8 @@ def _calendar(manifest: Manifest, timestamp: IntArray, *, first: bool) -> str:
     """Return the calendar: the one named, or what two weeks of stamps show, or what was said."""
     if manifest.calendar_named:
         return manifest.calendar_named
-    if first and manifest.calendar != "auto":
+    # Bars longer than a day show no weekends.
+    if manifest.calendar != "auto" and (first or timeframe_ms(manifest.timeframe) > DAY_MS):
         return manifest.calendar
     shows = len(timestamp) and timestamp[-1] - timestamp[0] >= CALENDAR_SHOWS_MS
     return infer_calendar(timestamp) if shows or first else manifest.calendar
@@ -278,6 +286,9 @@ def _calendar(manifest: Manifest, timestamp: IntArray, *, first: bool) -> str:
 
 def _all_stamps(place: Path, parts: Sequence[StoredPart], joined: Mapping[str, Rows]) -> IntArray:
     stamps = [rows.timestamp for rows in joined.values()]
+    for part in parts:
+        if not (place / part.file).is_file():
+            raise part_is_gone(place, part.file)
     if parts:
         frame = collect(scan_parts(place, parts, (), None, None), place)
         stamps.append(frame["timestamp"].dt.epoch("ms").to_numpy())

@@ -16,11 +16,12 @@ from walkforge.market import (
     bars_from_frame,
     join_rows,
     rows_of_frame,
+    touches,
 )
 
 from ._grid import refuse_strangers
 from ._plan import SeriesPlan
-from ._source import Delivery, Source
+from ._source import Delivery, Piece, Source
 
 
 def refuse_odd_bars(source: Source, delivery: Delivery) -> None:
@@ -49,18 +50,18 @@ class Arrivals:
         """Bars that differ within what came at once; the first in the plan's order count."""
         self._source, self._store = source, store
         self._place = {piece.name: number for number, piece in enumerate(plan.pieces)}
-        self._open = len(plan.pieces)
+        self._open = {piece.name for piece in plan.pieces}
         self._waiting: list[Delivery] = []
         self._stored_before = False
 
     @property
     def complete(self) -> bool:
         """Return whether every piece has come or failed."""
-        return self._open == 0
+        return not self._open
 
-    def take(self, delivery: Delivery | None) -> None:
-        """Keep a delivery until it is stored; None for a piece that failed."""
-        self._open -= 1
+    def take(self, piece: Piece, delivery: Delivery | None) -> None:
+        """Keep what a piece brought until it is stored; None where it failed."""
+        self._open.discard(piece.name)
         if delivery is not None:
             self._waiting.append(delivery)
 
@@ -68,21 +69,23 @@ class Arrivals:
         """Forget what waits: it cannot be stored."""
         self._waiting = []
 
-    def store(self) -> list[WriteReport]:
+    def store(self, *, last: bool = False) -> list[WriteReport]:
         """Add what waits to the series; return a report per addition.
 
-        What takes the place of stored bars waits for all pieces: of two such files the later in
-        the plan counts, whichever came first. Raises BarsError where the store refuses; what
-        waits then stays.
+        What takes the place of stored bars waits for pieces of the same span: of two such files
+        the later in the plan counts, whichever came first. The `last` time nothing waits. Raises
+        BarsError where the store refuses; what waits then stays.
         """
         self._waiting.sort(key=lambda delivery: self._place[delivery.piece.name])
         plain = [d for d in self._waiting if not d.piece.replaces]
         anew = [d for d in self._waiting if d.piece.replaces]
         added = [self._add(plain, "keep")] if plain else []
         self._waiting = anew
-        while self._waiting and self.complete:
-            added.append(self._add(self._waiting[:1], "replace"))
-            self._waiting = self._waiting[1:]
+        still = [p.span for p in self.plan.pieces if p.name in self._open and p.replaces]
+        for delivery in anew:
+            if last or not touches(delivery.piece.span, still):
+                added.append(self._add([delivery], "renew" if delivery.piece.whole else "replace"))
+                self._waiting = [d for d in self._waiting if d is not delivery]
         return [report for report in added if report is not None]
 
     def _add(self, deliveries: Sequence[Delivery], on_conflict: str) -> WriteReport | None:

@@ -13,7 +13,15 @@ from threading import Event
 
 import polars as pl
 
-from walkforge.base import BarsError, FetchError, UsageError, nearest, one_of, timeframe_ms
+from walkforge.base import (
+    BarsError,
+    FetchError,
+    SourceUnreachableError,
+    UsageError,
+    nearest,
+    one_of,
+    timeframe_ms,
+)
 from walkforge.market import Span, bars_frame_of_zip, touches
 
 from ._archive_download import Download, download
@@ -157,8 +165,15 @@ class BinanceArchive:
         if piece.span.end_ms - piece.span.start_ms > _DAY_MS:
             series = self._files_of(piece.symbol, piece.timeframe)
             days = days_for_holes(series, piece.span, frame, piece.timeframe)
+        taken = []
         for day in days:
-            more, bars = self._bars_of(day.key, day.span, piece.timeframe, halt)
+            try:
+                more, bars = self._bars_of(day.key, day.span, piece.timeframe, halt)
+            except SourceUnreachableError:
+                raise
+            except FetchError:
+                continue  # a month is worth more than one of its days; a repair asks for it again
+            taken.append(day)
             downloads.append(more)
             frame = with_bars_of(frame, bars)
         return Delivery(
@@ -170,7 +185,7 @@ class BinanceArchive:
                 "url": got.url,
                 "sha256": got.sha256,
                 "checksum_agreed": all(each.checksum_agreed for each in downloads),
-                **({"days": {day.name: day.version for day in days}} if days else {}),
+                **({"days": {day.name: day.version for day in taken}} if taken else {}),
             },
         )
 

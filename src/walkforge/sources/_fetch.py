@@ -6,6 +6,7 @@ its source loses little, and the next one goes on where it stopped.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -32,6 +33,8 @@ _STORE_EVERY_S = 5.0
 # Pieces that wait for each connection, so that none is idle while others are stored; more would
 # only take memory.
 _WAITING_PIECES = 3
+# What a disk says to one series it says to all.
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class FetchWatcher(Protocol):
@@ -120,7 +123,7 @@ class _Fetch:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-            self._store(self._arrivals)
+            self._store(self._arrivals, last=True)
         return self._report
 
     def _look_at(self, plan: SeriesPlan) -> None:
@@ -179,10 +182,10 @@ class _Fetch:
         try:
             delivery = future.result()
         except WalkforgeError as error:
-            job.arrivals.take(None)
+            job.arrivals.take(job.piece, None)
             self._fail(plan, job.piece, error)
             return
-        job.arrivals.take(delivery)
+        job.arrivals.take(job.piece, delivery)
         series = self._report.series[plan.name]
         series.pieces += 1
         series.received_bytes += delivery.received_bytes
@@ -198,15 +201,15 @@ class _Fetch:
         self._report.failed.append(FailedPiece(plan.name, piece.name, str(error)))
         self._watcher.failed(plan, piece, error)
 
-    def _store(self, arrivals: Sequence[Arrivals]) -> None:
+    def _store(self, arrivals: Sequence[Arrivals], *, last: bool = False) -> None:
         for one in arrivals:
             series = self._report.series[one.plan.name]
             try:
-                written = one.store()
+                written = one.store(last=last)
             except BarsError as error:
                 one.drop()
-                if isinstance(error.__cause__, OSError):
-                    raise  # a disk that is full, or may not be written, is so for all
+                if getattr(error.__cause__, "errno", None) in _DISK_REFUSES:
+                    raise
                 failed = FailedPiece(one.plan.name, "", str(error))
                 if failed not in self._report.failed:  # as it would be of every few pieces
                     self._report.failed.append(failed)

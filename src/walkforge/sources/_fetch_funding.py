@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
-from walkforge.base import SourceUnreachableError, UsageError, WalkforgeError
+import numpy as np
+
+from walkforge.base import IntArray, SourceUnreachableError, UsageError, WalkforgeError
 from walkforge.market import (
     BarStore,
     Span,
@@ -19,6 +21,9 @@ from walkforge.market import (
 
 from ._report import FailedPiece, FetchReport
 from ._source import FundingSource, Source
+
+# Rates are settled every eight hours at most; a day without one is a day that lacks.
+_LONGEST_INTERVAL_MS = 86_400_000
 
 
 def fetch_funding(
@@ -53,17 +58,23 @@ def fetch_funding(
 
 
 def _fetch_one(source: FundingSource, name: str, folder: Path, span: Span) -> int:
-    """Return how many rates are new; what was answered for before is not asked again."""
+    """Return how many rates are new; what the source answered for before is not asked again."""
     if not folder.is_dir():
         return 0  # no bars came, so nobody needs its rates
     new = 0
-    for missing in spans_left([span], funding_asked(folder)):
+    for missing in spans_left([span], funding_asked(folder, name)):
         frame = source.funding(folder.name, missing, Event())
-        answered = missing
-        if missing.end_ms == span.end_ms:  # what follows the last rate may only not be there yet
-            if not len(frame):
-                continue
-            answered = Span(missing.start_ms, int(frame["timestamp"].dt.epoch("ms")[-1]) + 1)
+        stamps = frame["timestamp"].dt.epoch("ms").to_numpy()
         entry = {"source": name, "fetched_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        new += write_funding(folder, frame, entry=entry, asked=[answered])
+        new += write_funding(folder, frame, entry=entry, asked=_answered(stamps, missing))
     return new
+
+
+def _answered(stamps: IntArray, missing: Span) -> list[Span]:
+    """Return the spans without a pause that no funding interval explains.
+
+    A source may get later what it lacks now: a month that is not published yet.
+    """
+    moments = np.concatenate([[missing.start_ms], stamps + 1])
+    close = np.flatnonzero(np.diff(moments) <= _LONGEST_INTERVAL_MS)
+    return [Span(int(moments[row]), int(moments[row + 1])) for row in close]

@@ -7,7 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from walkforge.base import SourceUnreachableError, WalkforgeError, timeframe_ms, utc_text
+from walkforge.base import (
+    SourceUnreachableError,
+    UsageError,
+    WalkforgeError,
+    timeframe_ms,
+    utc_text,
+)
 from walkforge.market import BarStore, Span, spans_left, timeframes_in
 
 from ._grid import open_ms
@@ -180,13 +186,16 @@ def _plan_one(
 
 def _with_pieces(source: Source, store: BarStore, plan: SeriesPlan) -> SeriesPlan:
     """Return the plan with what would fill what is missing, and what was issued anew."""
-    manifest = store.manifest(source.venue, plan.symbol, plan.timeframe)
+    names = (source.venue, plan.symbol, plan.timeframe)
+    manifest = store.manifest(*names)
+    files = {} if manifest is None else manifest.files_of(source.name)
+    if isinstance(source, OneTimeframeSource) and not files and store.holds(*names):
+        raise UsageError(
+            f"{'/'.join(names)}: bars that no fetch made, so nobody knows by which law they go on; "
+            "fetch another symbol"
+        )
     pieces = source.pieces(
-        plan.symbol,
-        plan.timeframe,
-        wanted=plan.wanted,
-        missing=plan.missing,
-        files={} if manifest is None else manifest.files_of(source.name),
+        plan.symbol, plan.timeframe, wanted=plan.wanted, missing=plan.missing, files=files
     )
     return replace(plan, pieces=tuple(pieces))
 

@@ -44,6 +44,8 @@ class Piece:
     """Changes when the source issues the piece anew; empty where it never does."""
     replaces: bool = False
     """Whether its bars take the place of stored ones that differ: a file issued anew."""
+    whole: bool = False
+    """Whether, with `replaces`, stored bars of its span that it lacks go: an adjusted past."""
     place: str = ""
     """Where the source finds it; nobody else reads it."""
 

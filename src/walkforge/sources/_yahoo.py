@@ -160,6 +160,7 @@ class Yahoo:
                 name=f"{symbol}-{timeframe}",
                 version=f"{utc_text(span.start_ms)} to {utc_text(span.end_ms)}",
                 replaces=True,
+                whole=True,
             )
             for part in parts(span, timeframe)
         ]
