@@ -31,7 +31,8 @@ from ._series import holds_series, timeframes_in
 from ._series_info import SeriesInfo, series_info
 from ._simulate import planted_drift, simulate
 from ._spans import Span, join_spans, spans_left, touches
-from ._store import BarStore, StoredBars, WriteReport, stored_below
+from ._store import BarStore, stored_below
+from ._store_reports import StoredBars, WriteReport
 from ._universe import Asset, Universe, present_and_missing
 from ._universe_file import read_universe, universe_names, write_universe
 from ._universe_listings import universe_from_listings

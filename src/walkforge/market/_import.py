@@ -21,7 +21,8 @@ from ._merge import unite
 from ._names import counted, guess_names, safe_name
 from ._raw_files import RawFile, data_files, read_raw_file
 from ._rows import Rows
-from ._store import BarStore, WriteReport
+from ._store import BarStore
+from ._store_reports import WriteReport
 from ._tables import Table, read_table
 from ._writing import Addition
 

@@ -18,7 +18,7 @@ from ._raw_files import read_metadata
 from ._series import collect, with_manifest
 from ._spans import Span, spans_of_bars
 from ._stamps import read_stamps
-from ._store import StoredBars
+from ._store_reports import StoredBars
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
