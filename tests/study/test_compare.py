@@ -233,12 +233,14 @@ def test_what_makes_numbers_less_alike_is_noted(small_run, copy):
     other = copy("other")
     info = json.loads((other / "data_info.json").read_text())
     info["BBB"]["digest"] = "0" * 64
+    info["AAA"]["instrument"]["tick_size"] *= 10
     (other / "data_info.json").write_text(json.dumps(info))
     _set(other, "fee_frac: 0.00018", "fee_frac: 0.0005")
     facts = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(facts | {"kind": "judged", "device": "cuda:0"}))
     notes = "\n".join(study.compare([small_run, other])["notes"])
     assert "The bars of BBB are not the same" in notes
+    assert "The instruments or funding rates of AAA are not the same" in notes
     assert "backtest.costs.fee_frac" in notes
     assert "A cpu, B cuda:0" in notes
     assert "B (other): predictions that were made elsewhere" in notes

@@ -351,6 +351,14 @@ def _label_changed(share):
     return change
 
 
+def _with_tick(symbol, tick_size):
+    def change(info):
+        instrument = info[symbol]["instrument"] | {"tick_size": tick_size}
+        return info | {symbol: info[symbol] | {"instrument": instrument}}
+
+    return change
+
+
 REFUSED = {
     "classes": (
         {"study": lambda text: text.replace("kind: quantile", "kind: direction")},
@@ -371,6 +379,10 @@ REFUSED = {
     "bars": (
         {"data_info": lambda info: info | {"BBB": info["BBB"] | {"digest": "f" * 64}}},
         r"the digest of the bars of BBB is ffffffffffff in B, ",
+    ),
+    "ticks": (
+        {"data_info": _with_tick("BBB", 0.5)},
+        r"the tick size of BBB is 0\.5 in B, ",
     ),
     "folds": (
         {"folds": lambda folds: [one for one in folds if one["fold"] == 1]},

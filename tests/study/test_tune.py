@@ -13,7 +13,7 @@ from study.searches import CutOff, Onlooker, ledger, search
 from study_runs import small_bars, small_study
 from walkforge import study
 from walkforge.base import FoldError, RunError, Silent, StudyError, TrainingError
-from walkforge.market import bars_to_frame
+from walkforge.market import Instrument, bars_to_frame, write_instruments
 from walkforge.study import _tune_search
 from walkforge.study._prepare import prepare
 from walkforge.study._tune_ask import ask
@@ -28,7 +28,10 @@ TESTS = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def venue(tmp_path_factory):
     """Return a folder with the small bars, for searches that go on in another call."""
-    folder = tmp_path_factory.mktemp("venue")
+    return _write_bars(tmp_path_factory.mktemp("venue"))
+
+
+def _write_bars(folder):
     for symbol, bars in small_bars().items():
         path = folder / symbol / "1m.parquet"
         path.parent.mkdir(parents=True)
@@ -339,10 +342,7 @@ def test_with_more_trials_a_finished_search_goes_on(venue, tmp_path):
 
 
 def test_bars_or_a_study_that_changed_are_refused(tmp_path):
-    venue = tmp_path / "venue"
-    for symbol, bars in small_bars().items():
-        (venue / symbol).mkdir(parents=True)
-        bars_to_frame(bars).write_parquet(venue / symbol / "1m.parquet")
+    venue = _write_bars(tmp_path / "venue")
     plan = search("tune.trials=2", f"data.bars={venue}")
     folder = study.tune(plan, tmp_path / "search")
     other = small_bars()["AAA"].take(slice(0, 2190))
@@ -353,6 +353,19 @@ def test_bars_or_a_study_that_changed_are_refused(tmp_path):
     (folder / "study.yaml").write_text(text.replace("epochs: 4", "epochs: 5"))
     with pytest.raises(RunError, match=r"study\.yaml has changed since the search began"):
         study.resume_tuning(folder, trials=4)
+
+
+def test_all_trials_of_a_search_share_the_instruments_that_it_began_with(tmp_path):
+    venue = _write_bars(tmp_path / "venue")
+    settings = ("labels.kind=triple_barrier", f"data.bars={venue}")
+    alone = study.tune(search("tune.trials=4", *settings), tmp_path / "alone")
+    folder = study.tune(search("tune.trials=2", *settings), tmp_path / "search")
+    began = json.loads((folder / "data_info.json").read_text())["AAA"]["instrument"]
+    other = Instrument(**began | {"tick_size": 100 * began["tick_size"]})
+    write_instruments(venue, {"AAA": other}, source="made", fetched_at="later")
+    study.resume_tuning(folder, trials=4)
+    assert ledger(folder) == ledger(alone)
+    assert json.loads((folder / "data_info.json").read_text())["AAA"]["instrument"] == began
 
 
 def test_a_folder_in_use_and_a_folder_without_a_search_are_refused(whole, tmp_path):

@@ -43,6 +43,8 @@ class Compared:
     study: dict[str, Any]
     bars: dict[str, Any]
     """Digest of the bars by symbol, from data_info.json."""
+    beside: dict[str, Any]
+    """What fills and costs are made by, by symbol: tick size, fees, ..., and funding rates."""
     data: dict[str, Any]
 
     @property
@@ -111,7 +113,16 @@ def _read(path: Path, letter: str, name: str) -> Compared:
         "cost": _chosen(facts, _COST) | _training(epochs),
         "curves": {"equity": _equity(folder, account), "training": _losses(epochs)},
     }
-    return Compared(folder, study, {s: _at(one, "digest") for s, one in bars.items()}, data)
+    digests = {s: _at(one, "digest") for s, one in bars.items()}
+    return Compared(folder, study, digests, {s: _beside(one) for s, one in bars.items()}, data)
+
+
+def _beside(info: Any) -> Any:
+    """Return what lies beside one series' bars; None of an older run, which does not tell."""
+    if _at(info, "instrument") is None:
+        return None
+    numbers = {key: value for key, value in info["instrument"].items() if key != "source"}
+    return {"instrument": numbers, "funding": _at(info, "funding", "digest")}
 
 
 def _at(data: Any, *keys: str) -> Any:

@@ -49,7 +49,7 @@ def labels_that_differ(one: Compared, other: Compared) -> list[str]:
 
 def notes_on(runs: Sequence[Compared], settings: dict[str, Any]) -> list[str]:
     """Return what a reader must know before setting these numbers side by side."""
-    notes = [*_bars(runs), *_backtests(settings), *_machines(runs)]
+    notes = [*_bars(runs), *_beside(runs), *_backtests(settings), *_machines(runs)]
     judged = [run.title for run in runs if run.data["kind"] == JUDGED]
     if judged:
         notes.append(
@@ -80,6 +80,19 @@ def _bars(runs: Sequence[Compared]) -> list[str]:
     if not other:
         return []
     return [f"The bars of {_listed(other)} are not the same in all runs (data_info.json, digest)."]
+
+
+def _beside(runs: Sequence[Compared]) -> list[str]:
+    """Return a note on ticks, fees and funding that differ between runs that tell of them."""
+    symbols = sorted(set.intersection(*(set(run.beside) for run in runs)))
+    told = {s: [run.beside[s] for run in runs if run.beside[s] is not None] for s in symbols}
+    other = [s for s in symbols if any(one != told[s][0] for one in told[s])]
+    if not other:
+        return []
+    return [
+        f"The instruments or funding rates of {_listed(other)} are not the same in all runs "
+        "(data_info.json): labels and accounts were made by other ticks, fees or rates."
+    ]
 
 
 def _backtests(settings: dict[str, Any]) -> list[str]:

@@ -168,6 +168,7 @@ def _differences(first: JoinedRun, run: JoinedRun) -> list[tuple[str, Any, Any]]
         *((key, ours.get(key), theirs.get(key)) for key in dict.fromkeys((*theirs, *ours))),
         ("the list of series", _listed(_series(run)), _listed(_series(first))),
         *_bars(first, run),
+        *_ticks(first, run),
         ("the number of folds", len(run.folds), len(first.folds)),
         *(
             (
@@ -197,6 +198,20 @@ def _bars(first: JoinedRun, run: JoinedRun) -> list[tuple[str, Any, Any]]:
     return [
         (f"the digest of the bars of {name}", _digest(ours, name), _digest(theirs, name))
         for name in _series(first)
+    ]
+
+
+def _ticks(first: JoinedRun, run: JoinedRun) -> list[tuple[str, Any, Any]]:
+    """Return what makes fills, and so labels, of series whose instrument both runs tell."""
+    ours, theirs = (one.folder.read_json("data_info.json") for one in (run, first))
+    return [
+        (
+            f"the tick size of {name}",
+            ours[name]["instrument"]["tick_size"],
+            theirs[name]["instrument"]["tick_size"],
+        )
+        for name in _series(first)
+        if "instrument" in ours[name] and "instrument" in theirs[name]
     ]
 
 

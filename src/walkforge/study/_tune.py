@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from walkforge import market
 from walkforge.base import (
     RunError,
     Silent,
@@ -22,9 +21,10 @@ from walkforge.base import (
     choose_precision,
     digest_of_json,
 )
-from walkforge.market import Bars
+from walkforge.market import Bars, Instrument
 
 from ._bars import read_bars
+from ._beside import info_of, instruments_of
 from ._folder import RunFolder, default_folder
 from ._gpt_study import GptStudy
 from ._load import as_yaml, load
@@ -81,7 +81,7 @@ def tune(
             # A study that does not fit its bars leaves nothing behind.
             folder.remove()
             raise
-        _note_data(folder, worlds)
+        _note_data(study, folder, worlds)
         return Search(study, ranges, folder, watched, worlds).run(study.tune.trials)
 
 
@@ -108,20 +108,24 @@ def resume_tuning(path: Path, *, trials: int | None = None, watcher: Watcher | N
     with Watchdog(watcher or Silent()) as watched:
         update_summary(folder, n_wanted=wanted)
         _use_threads(facts["threads"], watched)
-        worlds = _worlds(bars_of_run(study, folder), study, ranges, watched)
-        _note_data(folder, worlds)
+        worlds = _worlds(bars_of_run(study, folder), study, ranges, watched, instruments_of(folder))
+        _note_data(study, folder, worlds)
         return Search(study, ranges, folder, watched, worlds).run(wanted)
 
 
 def _worlds(
-    bars: Mapping[str, Bars], study: Study, ranges: Mapping[str, Range], watcher: Watcher
+    bars: Mapping[str, Bars],
+    study: Study,
+    ranges: Mapping[str, Range],
+    watcher: Watcher,
+    instruments: Mapping[str, Instrument] | None = None,
 ) -> Worlds:
     device, reason = choose_device(study.device.device)
     watcher.note(f"device {device}: {reason}")
     precision, reason = choose_precision(study.device.precision, device)
     watcher.note(f"precision {precision.name}: {reason}")
     watcher.stage("features, labels and folds")
-    worlds = Worlds(bars, study, ranges, note=watcher.note)
+    worlds = Worlds(bars, study, ranges, instruments=instruments, note=watcher.note)
     for name, reason in worlds.left_out.items():
         watcher.note(f"warning: {name} left out: {reason}")
     if study.tune.folds == "all" and study.folds.kind == "walk_forward":
@@ -138,11 +142,11 @@ def _worlds(
     return worlds
 
 
-def _note_data(folder: RunFolder, worlds: Worlds) -> None:
-    """Write down by which bars all trials are judged."""
+def _note_data(study: Study, folder: RunFolder, worlds: Worlds) -> None:
+    """Write down by which bars and instruments all trials are judged."""
     if folder.has("data_info.json"):
         return
-    info = {name: market.data_info(one) for name, one in worlds.bars.items()}
+    info = info_of(worlds.bars, worlds.instruments, study.data)
     digests = {name: one["digest"] for name, one in info.items()}
     update_summary(folder, data_digest=digest_of_json(digests), left_out=worlds.left_out)
     folder.write_json("data_info.json", info)

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from walkforge.base import FoldError, IntArray
-from walkforge.market import Bars
+from walkforge.market import Bars, Instrument
 
 from ._prepare import Part, Prepared, prepare
 from ._study import FeatureSection, Study
@@ -34,14 +34,20 @@ class Worlds:
         study: Study,
         ranges: Mapping[str, Range],
         *,
+        instruments: Mapping[str, Instrument] | None = None,
         note: Callable[[str], None] | None = None,
     ) -> None:
-        """Prepare the study itself; raise what `prepare` raises where it does not fit its bars."""
+        """Prepare the study itself; raise what `prepare` raises where it does not fit its bars.
+
+        `instruments` are those of a search that has begun; the labels of all trials are made by
+        the same ones.
+        """
         self._note = note
         self._folds = study.tune.folds
         self._kept: dict[FeatureSection, Prepared] = {}
-        first = prepare(bars, study, note=note)
+        first = prepare(bars, study, instruments=instruments, note=note)
         self.left_out = first.left_out
+        self.instruments = {name: one.instrument for name, one in first.series.items()}
         self.bars = {name: bars[name] for name in first.series}
         self._common = _validation_rows(first)
         for corner in _corners(study, ranges):
@@ -68,7 +74,7 @@ class Worlds:
         return replace(prepared, parts=first)
 
     def _whole(self, study: Study) -> Prepared:
-        prepared = prepare(self.bars, study, note=self._note)
+        prepared = prepare(self.bars, study, instruments=self.instruments, note=self._note)
         for name, reason in prepared.left_out.items():
             if name not in self.left_out:
                 raise FoldError(reason)
