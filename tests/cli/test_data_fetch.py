@@ -264,6 +264,23 @@ def test_addresses_of_other_sources_in_the_environment_do_not_matter(archive, pl
     assert fetch(place, "simulated", "AAA", "--since", "10d")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("listings", "listing"), ("binance-archive.file", "binance-archive.files")],
+)
+def test_an_address_in_the_environment_that_no_source_knows_is_refused(
+    archive, place, monkeypatch, key, nearest
+):
+    words = f"{os.environ['WALKFORGE_URLS']} {key}=http://user:secret@127.0.0.1:9"
+    monkeypatch.setenv("WALKFORGE_URLS", words)
+    status, _, err = fetch(place, "binance-archive", "BTCUSDT", "--timeframe", "1h", *SINCE)
+    assert status == 2
+    told = f"unknown key in WALKFORGE_URLS {key!r} (did you mean {nearest!r}?); choose one of api, "
+    assert told in err.splitlines()[-1]
+    assert "secret" not in err
+    assert archive.server.paths == []
+
+
 def test_an_update_of_a_universe_ends_where_its_assets_do(archive, place, tmp_path, hours):
     universe = tmp_path / "mine.yaml"
     universe.write_text(

@@ -18,8 +18,8 @@ from polars.testing import assert_frame_equal
 from servers.archive import HEADER, ArchiveServer, kline_csv, zip_of
 from servers.local import Fault, closed_port
 from walkforge.base import TIMEFRAMES_MS, FetchError, SourceUnreachableError, UsageError
-from walkforge.market import Span
-from walkforge.sources import _http
+from walkforge.market import BarStore, Span
+from walkforge.sources import _http, fetch, make_plan
 from walkforge.sources._archive_files import ArchiveFile
 from walkforge.sources._archive_plan import choose_files
 from walkforge.sources._binance_archive import DEFAULT_URLS, binance_archive
@@ -509,6 +509,42 @@ def test_a_month_comes_without_the_day_that_does_not(archive, connect, hours):
     delivery = connect().fetch(piece, Halt())
     assert delivery.entry["checksum_agreed"] is False
     assert_frame_equal(delivery.frame, whole.frame)
+
+
+def test_a_halt_ends_the_wait_for_the_list_of_a_months_days(archive, connect, hours):
+    lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    source = connect()
+    (piece,) = pieces(source, wanted=span("2024-12-01", "2025-01-01"))
+    archive.server.fail(Fault("status", "/bucket", status=429, headers={"Retry-After": "2"}))
+    with pytest.raises(FetchError, match="interrupted"):
+        source.fetch(piece, Halt(at_once=True))
+
+
+def test_a_day_that_mended_a_month_comes_again_when_it_is_issued_anew(
+    archive, connect, hours, tmp_path
+):
+    lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    store = BarStore(tmp_path)
+
+    def bring() -> list[tuple[str, bool]]:
+        source, series = connect(), [("BTCUSDT", "1h")]
+        plans = make_plan(source, store, series, lambda *_: span("2024-12-01", "2025-01-01"))
+        assert fetch(source, store, plans).ok
+        return [(piece.name, piece.replaces) for piece in plans[0].pieces]
+
+    assert bring() == [("BTCUSDT-1h-2024-12.zip", False)]
+    assert bring() == []
+    day = between(hours, "2024-12-24", "2024-12-25")
+    for volume in (2.0, 3.0):
+        other = day.with_columns(volume=pl.lit(volume))
+        cells = kline_csv(other, 3_600_000, header=False, unit="ms")
+        archive.put(DAY.format("2024-12-24"), zip_of("a.csv", cells))
+        assert bring() == [("BTCUSDT-1h-2024-12-24.zip", True)]
+        assert bring() == []
+        stored = store.read("binance", "BTCUSDT", "1h")
+        on_the_day = (stored.timestamp >= ms("2024-12-24")) & (stored.timestamp < ms("2024-12-25"))
+        assert stored.volume[on_the_day].tolist() == [volume] * 24
+        assert len(stored) == 31 * 24
 
 
 @pytest.mark.parametrize("first", ["2024-12-10T07:00:00", "2024-12-10", "2024-12-01T09:00:00"])

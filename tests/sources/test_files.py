@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -56,9 +57,9 @@ def test_real_downloads_come_to_the_bit_and_only_once(downloads, shared_data, tm
     plan, report = bring(files(downloads, venue="binance"), store, ("BTCUSDT", "1h"))
     assert report.ok
     assert [piece.name for piece in plan.pieces] == [
-        "spot/BTCUSDT-1h-2023-01.csv",
-        "spot/BTCUSDT-1h-2023-02.csv",
-        "spot/BTCUSDT-1h-2024-10-28.zip",
+        f"{downloads}/spot/BTCUSDT-1h-2023-01.csv",
+        f"{downloads}/spot/BTCUSDT-1h-2023-02.csv",
+        f"{downloads}/spot/BTCUSDT-1h-2024-10-28.zip",
     ]
     stored = store.read("binance", "BTCUSDT", "1h")
     known = pl.read_parquet(shared_data / "bars/binance/BTCUSDT/1h.parquet")
@@ -104,16 +105,14 @@ def test_a_new_file_is_fetched_and_a_changed_one_takes_the_place_of_its_bars(tmp
     write_csv(folder / "AAAUSDT-1m-part2.csv", bars.take(slice(60, 100)))
     plan, _ = bring(files(folder, venue="drawn"), store, ("AAAUSDT", "1m"))
     assert [(piece.name, piece.replaces) for piece in plan.pieces] == [
-        ("AAAUSDT-1m-part2.csv", False)
+        (f"{folder}/AAAUSDT-1m-part2.csv", False)
     ]
     assert len(store.read("drawn", "AAAUSDT", "1m")) == 100
     frame = bars_to_frame(bars.take(slice(0, 60))).with_columns(volume=pl.col("volume") + 1.0)
     frame.write_csv(first)
     os.utime(first, ns=(1, 1))
     plan, report = bring(files(folder, venue="drawn"), store, ("AAAUSDT", "1m"))
-    assert [(piece.name, piece.replaces) for piece in plan.pieces] == [
-        ("AAAUSDT-1m-part1.csv", True)
-    ]
+    assert [(piece.name, piece.replaces) for piece in plan.pieces] == [(str(first), True)]
     assert report.ok
     stored = store.read("drawn", "AAAUSDT", "1m")
     np.testing.assert_allclose(stored.volume[:60], bars.volume[:60] + 1)
@@ -129,16 +128,48 @@ def test_a_hole_is_filled_from_new_files_and_no_file_is_read_twice(tmp_path):
     hole = Span(int(bars.timestamp[30]), int(bars.timestamp[60]))
     held = store.manifest("drawn", "AAAUSDT", "1m").files_of("files")
     assert pieces_of(source, "AAAUSDT", "1m", hole, known=held) == []
-    write_csv(folder / "AAAUSDT-1m-more.csv", bars.take(slice(30, 60)))
+    more = write_csv(folder / "AAAUSDT-1m-more.csv", bars.take(slice(30, 60)))
     found = pieces_of(files(folder, venue="drawn"), "AAAUSDT", "1m", hole, known=held)
-    assert [(piece.name, piece.replaces) for piece in found] == [("AAAUSDT-1m-more.csv", False)]
+    assert [(piece.name, piece.replaces) for piece in found] == [(str(more), False)]
+
+
+def test_of_another_folder_a_file_of_the_same_name_adds_its_bars(tmp_path, monkeypatch):
+    store, bars = BarStore(tmp_path / "store"), random_bars(100, symbol="AAAUSDT")
+    write_csv(tmp_path / "one/AAAUSDT-1m.csv", bars.take(slice(0, 60)))
+    overlapping = bars_to_frame(bars.take(slice(50, 100))).with_columns(pl.col("volume") + 1.0)
+    (tmp_path / "two").mkdir()
+    overlapping.write_csv(tmp_path / "two/AAAUSDT-1m.csv")
+    bring(files(tmp_path / "one", venue="drawn"), store, ("AAAUSDT", "1m"))
+    plan, report = bring(files(tmp_path / "two", venue="drawn"), store, ("AAAUSDT", "1m"))
+    assert [piece.replaces for piece in plan.pieces] == [False]
+    assert report.series["AAAUSDT/1m"].rows_new == 40
+    assert report.series["AAAUSDT/1m"].rows_differing == 10
+    stored = store.read("drawn", "AAAUSDT", "1m")
+    np.testing.assert_array_equal(stored.volume[:60], bars.volume[:60])
+    np.testing.assert_array_equal(stored.volume[60:], bars.volume[60:] + 1)
+    # Both are known from now on, however their folder is written.
+    monkeypatch.chdir(tmp_path / "one")
+    for folder in (".", "../two"):
+        again, _ = bring(files(Path(folder), venue="drawn"), store, ("AAAUSDT", "1m"))
+        assert again.pieces == ()
+
+
+def test_a_folder_that_moved_is_compared_again_and_nothing_is_lost(tmp_path):
+    store, bars = BarStore(tmp_path / "store"), random_bars(100, symbol="AAAUSDT")
+    write_csv(tmp_path / "one/AAAUSDT-1m.csv", bars)
+    bring(files(tmp_path / "one", venue="drawn"), store, ("AAAUSDT", "1m"))
+    (tmp_path / "one").rename(tmp_path / "two")
+    plan, report = bring(files(tmp_path / "two", venue="drawn"), store, ("AAAUSDT", "1m"))
+    assert [piece.replaces for piece in plan.pieces] == [False]
+    assert (report.series["AAAUSDT/1m"].rows_new, report.ok) == (0, True)
+    assert store.read("drawn", "AAAUSDT", "1m").digest() == bars.digest()
 
 
 def test_files_outside_of_what_is_wanted_are_left_alone(downloads):
     source = files(downloads, venue="binance")
     february = Span(parse_utc_ms("2023-02-01"), parse_utc_ms("2023-03-01"))
     names = [piece.name for piece in pieces_of(source, "BTCUSDT", "1h", february)]
-    assert names == ["spot/BTCUSDT-1h-2023-02.csv"]
+    assert names == [f"{downloads}/spot/BTCUSDT-1h-2023-02.csv"]
     (piece,) = pieces_of(source, "BTCUSDT", "1h", february)
     known = {piece.name: piece.version}
     assert pieces_of(source, "BTCUSDT", "1h", february, missing=[], known=known) == []
@@ -228,10 +259,7 @@ def test_bad_files_fail_alone_with_their_reason(tmp_path):
     with pytest.raises(FetchError, match=r"30 bars lie outside its span, .* expected 2024-03-01"):
         source.fetch(strange, Event())
     _, report = bring(source, BarStore(tmp_path / "store"), ("AAAUSDT", "1m"))
-    assert [failed.piece for failed in report.failed] == [
-        "AAAUSDT-1m-2024-02.zip",
-        "AAAUSDT-1m-2024-03.csv",
-    ]
+    assert [failed.piece for failed in report.failed] == [broken.name, strange.name]
     assert len(BarStore(tmp_path / "store").read("drawn", "AAAUSDT", "1m")) == 30
 
 

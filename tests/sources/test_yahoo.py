@@ -579,6 +579,70 @@ def test_an_interrupted_fetch_ends_before_it_asks(source, server):
     assert server.paths == []
 
 
+class SilentApi(YahooApi):
+    """Does what it is told when it is asked, and answers when it is told that all is over."""
+
+    asked = staticmethod(lambda: None)
+
+    def answer(self, request):
+        self.asked()
+        self.over.wait(20)
+        return super().answer(request)
+
+
+@pytest.fixture
+def silent(apple, monkeypatch):
+    monkeypatch.setattr("walkforge.sources._yahoo_charts._TIMEOUT_S", 60.0)
+    api = SilentApi({"AAPL": apple}, now="2017-02-06 22:30")
+    api.over = Event()
+    api.over.set()
+    with YahooServer(api) as server:
+        source = yahoo(urls={"api": server.url})
+        yield api, source
+        api.over.set()
+        source.close()
+
+
+def test_a_halt_ends_a_fetch_while_yahoo_says_nothing(silent):
+    api, source = silent
+    (piece,) = pieces_of(source, "AAPL", "1d")
+    halt = Event()
+    api.over.clear()
+    api.asked = halt.set
+    with pytest.raises(FetchError, match="/chart/AAPL: interrupted"):
+        source.fetch(piece, halt)
+    assert not api.over.is_set()
+
+
+def test_closing_ends_the_question_what_a_silent_yahoo_has(silent):
+    api, source = silent
+    api.over.clear()
+    api.asked = source.close
+    with pytest.raises(FetchError, match="/chart/AAPL: interrupted"):
+        source.first_ms("AAPL", "1d")
+
+
+def test_a_connection_is_kept_for_the_next_question(apple):
+    opened = []
+
+    class Counting(YahooServer):
+        def _handler(self):
+            class Handler(super()._handler()):
+                def setup(self):
+                    opened.append(self.client_address)
+                    super().setup()
+
+            return Handler
+
+    with Counting(YahooApi({"AAPL": apple}, now="2017-02-06 22:30")) as server:
+        source = yahoo(urls={"api": server.url})
+        for _ in range(3):
+            bring(source, "AAPL")
+        source.close()
+        assert len(server.requests) == 4
+        assert len(opened) == 1
+
+
 def test_yfinance_asks_for_charts_alone_and_leaves_nothing_behind(source, server, capfd):
     from yfinance import cache
 

@@ -74,12 +74,17 @@ class Manifest:
         )
 
     def files_of(self, source: str) -> dict[str, str]:
-        """Return the version of each file that a source brought, by name."""
-        return {
-            entry["file"]: entry.get("version", "")
-            for entry in self.sources
-            if entry.get("source") == source and "file" in entry
+        """Return the version of each file that a source brought, by name.
+
+        The files of days that gave a month what it lacks are among them.
+        """
+        entries = [entry for entry in self.sources if entry.get("source") == source]
+        mending = {
+            day: version for entry in entries for day, version in entry.get("days", {}).items()
         }
+        # What came by itself has the last word: it is what comes again when it is issued anew.
+        named = {e["file"]: e.get("version", "") for e in entries if "file" in e}
+        return mending | named
 
     def with_asked(self, source: str, spans: Sequence[Span]) -> Manifest:
         """Return the manifest with more that a source has answered for."""

@@ -2,7 +2,7 @@
 
 from ._fetch import FetchWatcher, fetch
 from ._fetch_funding import fetch_funding
-from ._make import MARKETS, SOURCES, URL_KEYS, make_source
+from ._make import MARKETS, SOURCES, make_source, url_key
 from ._plan import SeriesPlan, make_plan, plan_repairs
 from ._refresh_instruments import refresh_instruments
 from ._report import FailedPiece, FetchedSeries, FetchReport
@@ -11,7 +11,6 @@ from ._source import Delivery, FundingSource, InstrumentSource, Listing, Piece, 
 __all__ = [
     "MARKETS",
     "SOURCES",
-    "URL_KEYS",
     "Delivery",
     "FailedPiece",
     "FetchReport",
@@ -29,4 +28,5 @@ __all__ = [
     "make_source",
     "plan_repairs",
     "refresh_instruments",
+    "url_key",
 ]

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from threading import Event
 
 from walkforge.market import Span, touches
 
@@ -71,10 +72,13 @@ class SeriesFiles:
             self._daily = (from_ms, files)
         return self._daily[1]
 
-    def days_in(self, month: Span) -> list[ArchiveFile]:
-        """Return the files of the days of one month, in time order; asks for these alone."""
+    def days_in(self, month: Span, halt: Event) -> list[ArchiveFile]:
+        """Return the files of the days of one month, in time order; asks for these alone.
+
+        Ends as interrupted where `halt` is set.
+        """
         prefix = f"{self._daily_prefix}{self._stem}-{_month_of(month.start_ms)}-"
-        return self._files(self._listing.files(prefix))
+        return self._files(self._listing.until(halt).files(prefix))
 
     def span_of(self, name: str) -> Span | None:
         """Return the month or day of a file of this series, None for other names."""

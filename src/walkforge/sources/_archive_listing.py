@@ -43,6 +43,10 @@ class BucketListing:
         self._url = url
         self._halt = halt
 
+    def until(self, halt: Event) -> BucketListing:
+        """Return the same listing with another event that ends its waits."""
+        return BucketListing(self._client, self._url, halt)
+
     def folders(self, prefix: str) -> list[str]:
         """Return the names of the folders right below a prefix that ends in a slash."""
         pages = self._pages(prefix)

@@ -5,6 +5,8 @@ The archive has months that lack bars, or whole days, which lie there day by day
 
 from __future__ import annotations
 
+from threading import Event
+
 import numpy as np
 import polars as pl
 
@@ -17,7 +19,7 @@ _DAY_MS = 86_400_000
 
 
 def days_for_holes(
-    series: SeriesFiles, month: Span, frame: pl.DataFrame, timeframe: str
+    series: SeriesFiles, month: Span, frame: pl.DataFrame, timeframe: str, *, halt: Event
 ) -> list[ArchiveFile]:
     """Return the files of the days of which a month lacks bars, in time order.
 
@@ -31,7 +33,7 @@ def days_for_holes(
     if not len(lacking):
         return []
     days = set((lacking // _DAY_MS * _DAY_MS).tolist())
-    return [file for file in series.days_in(month) if file.span.start_ms in days]
+    return [file for file in series.days_in(month, halt) if file.span.start_ms in days]
 
 
 def with_bars_of(month: pl.DataFrame, day: pl.DataFrame) -> pl.DataFrame:

@@ -164,7 +164,7 @@ class BinanceArchive:
         downloads, days = [got], []
         if piece.span.end_ms - piece.span.start_ms > _DAY_MS:
             series = self._files_of(piece.symbol, piece.timeframe)
-            days = days_for_holes(series, piece.span, frame, piece.timeframe)
+            days = days_for_holes(series, piece.span, frame, piece.timeframe, halt=halt)
         taken = []
         for day in days:
             try:

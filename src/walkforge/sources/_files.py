@@ -43,7 +43,7 @@ def files(folder: Path, *, venue: str) -> Files:
 
 
 class Files:
-    """A folder of files as a source of bars; a file that changed is fetched anew."""
+    """A folder of files as a source of bars; a file that changed where it lies comes again."""
 
     name = "files"
     calendar = "auto"
@@ -104,11 +104,13 @@ class Files:
     ) -> list[Piece]:
         """Return the files of the wanted span that are new or other than they were.
 
-        What no file is about stays missing: nobody says that it has no bars.
+        A file is known by where it lies: one that was moved or copied is new, and its bars are
+        compared with those that are stored. What no file is about stays missing: nobody says that
+        it has no bars.
         """
         found = []
         for file in self._of(symbol, timeframe):
-            name, version = self._name(file), _version(file)
+            name, version = _place(file), _version(file)
             span = self._span(file, timeframe)
             if touches(span, [wanted]) and files.get(name) != version:
                 piece = Piece(
@@ -175,10 +177,6 @@ class Files:
             )
         return self._series[name, timeframe]
 
-    def _name(self, file: Path) -> str:
-        root = self._folder if self._folder.is_dir() else self._folder.parent
-        return file.relative_to(root).as_posix()
-
     def _span(self, file: Path, timeframe: str) -> Span:
         """Return the month or day that a name tells, else from the first bar to the last one."""
         told = _told_span(file)
@@ -210,6 +208,11 @@ def _told_span(file: Path) -> Span | None:
         return Span(start_ms, start_ms + _DAY_MS)
     end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
     return Span(start_ms, int(end.timestamp() * 1000))
+
+
+def _place(file: Path) -> str:
+    """Return where a file lies: of the same name in another folder it is another file."""
+    return (file.parent.resolve() / file.name).as_posix()
 
 
 def _version(file: Path) -> str:

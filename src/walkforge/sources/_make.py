@@ -23,6 +23,17 @@ URL_KEYS = {"binance-archive": ("files", "listing"), "ccxt": ("api",), "yahoo": 
 """The addresses that a source may be given."""
 
 
+def url_key(name: str, source: str) -> str | None:
+    """Return the key of an address if it is meant for a source, None if for others.
+
+    `name` is KEY or SOURCE.KEY. Raises UsageError for one that no source knows.
+    """
+    keys = sorted({key for known in URL_KEYS.values() for key in known})
+    owned = [f"{owner}.{key}" for owner, known in URL_KEYS.items() for key in known]
+    owner, _, key = one_of("key in WALKFORGE_URLS", name, [*keys, *owned]).rpartition(".")
+    return key if owner in ("", source) and key in URL_KEYS.get(source, ()) else None
+
+
 def make_source(
     name: str,
     *,

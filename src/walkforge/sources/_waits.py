@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -30,6 +32,26 @@ def result_of(future: Future[Result]) -> Result:
     while not future.done():
         wait([future], timeout=_LISTEN_EVERY_S)
     return future.result()
+
+
+def unless_halted(halt: Event, work: Callable[[], Result]) -> Result | None:
+    """Return what `work` returns, or raise what it raises; None soon after `halt` is set.
+
+    It is for work that cannot be told to stop: its thread goes on then, and nobody waits for it,
+    not even the end of the program.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised again by whoever waits
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    while not (future.done() or halt.is_set()):
+        wait([future], timeout=_LISTEN_EVERY_S)
+    return future.result() if future.done() else None
 
 
 def moment_ms(text: str) -> int | None:

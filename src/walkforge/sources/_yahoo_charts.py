@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 from walkforge.base import FetchError, WalkforgeError
 
 from ._http import FIRST_WAIT_S, shown_url
-from ._waits import TRIES, is_enough
+from ._waits import TRIES, is_enough, unless_halted
 from ._yahoo_answers import Chart, no_answer, read_chart, too_many
 
 if TYPE_CHECKING:
@@ -41,11 +42,8 @@ class Charts:
     """The chart API at one address; may be asked from several threads."""
 
     def __init__(self, api: str) -> None:
-        from curl_cffi.requests import Session
-
         self._api = api
-        # Yahoo turns away clients that do not greet as a browser does.
-        self._session: Session[Response] = Session(impersonate="chrome")
+        self._idle: list[Session[Response]] = []
 
     def url(self, symbol: str) -> str:
         """Return the address of a symbol's chart, as messages and manifests show it."""
@@ -81,7 +79,8 @@ class Charts:
         _quieten()
         client = _Client(self, symbol, halt)
         try:
-            frame = PriceHistory(client, symbol, "UTC", session=self._session).history(
+            # A session goes unused, but where none is given yfinance opens one.
+            frame = PriceHistory(client, symbol, "UTC", session=client).history(
                 # yfinance takes 0 for no start.
                 start=start_s or -1,
                 end=end_s or _FAR_S,
@@ -109,7 +108,11 @@ class Charts:
         """
         url, tries, waited_s = f"{self._api}{path}", 0, 0.0
         while not halt.is_set():
-            found, pause_s = self._once(url, symbol, params, tries)
+            # Nothing ends a request of curl before its time is out.
+            came = unless_halted(halt, partial(self._once, url, symbol, params, tries))
+            if came is None:
+                break
+            found, pause_s = came
             if isinstance(found, Chart):
                 return found
             tries += 1
@@ -120,8 +123,9 @@ class Charts:
         raise FetchError(f"{shown_url(url)}: interrupted")
 
     def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
+        """Close the connections, but for those of requests under way."""
+        while self._idle:
+            self._idle.pop().close()
 
     def _once(
         self, url: str, symbol: str, params: Mapping[str, Any], number: int
@@ -131,7 +135,7 @@ class Charts:
 
         pause_s = FIRST_WAIT_S * 2**number
         try:
-            response = self._session.get(url, params=dict(params), timeout=_TIMEOUT_S)
+            response = self._get(url, params)
         except RequestException as error:
             return no_answer(error, url, _TIMEOUT_S), pause_s
         status = response.status_code
@@ -141,6 +145,19 @@ class Charts:
             words = f"{shown_url(url)}: answered {status}, its server has trouble ({TRIES} tries)"
             return FetchError(f"{words}; try again later"), pause_s
         return read_chart(response, url, symbol), 0.0
+
+    def _get(self, url: str, params: Mapping[str, Any]) -> Response:
+        """Ask through a session that nobody else uses meanwhile; it keeps its connection."""
+        from curl_cffi.requests import Session
+
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            # Yahoo turns away clients that do not greet as a browser does.
+            session = Session(impersonate="chrome", use_thread_local_curl=False)
+        response = session.get(url, params=dict(params), timeout=_TIMEOUT_S)
+        self._idle.append(session)
+        return response
 
 
 class _Client:
