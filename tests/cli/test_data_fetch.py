@@ -16,7 +16,7 @@ from drawn import random_bars
 from servers.archive import ArchiveServer
 from servers.local import Fault, closed_port
 from walkforge.base import parse_utc_ms
-from walkforge.market import BarStore, bars_to_frame, read_funding, simulate
+from walkforge.market import BarStore, bars_from_frame, bars_to_frame, read_funding, simulate
 
 SINCE = ("--since", "2024-01-01", "--until", "2024-04-10")
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -41,12 +41,19 @@ def hours(shared_data) -> dict[str, pl.DataFrame]:
     }
 
 
+@pytest.fixture(scope="module")
+def three_coins(hours):
+    """Return an archive that is copied and not served."""
+    archive = ArchiveServer()
+    for symbol, frame in hours.items():
+        archive.add_bars(symbol, "1h", frame)
+    return archive
+
+
 @pytest.fixture
-def archive(hours, monkeypatch):
+def archive(three_coins, monkeypatch):
     monkeypatch.setattr("walkforge.sources._http.FIRST_WAIT_S", 0.0)
-    with ArchiveServer(page_size=20) as server:
-        for symbol, frame in hours.items():
-            server.add_bars(symbol, "1h", frame)
+    with ArchiveServer(page_size=20, like=three_coins) as server:
         words = " ".join(f"{key}={url}" for key, url in server.urls.items())
         monkeypatch.setenv("WALKFORGE_URLS", words)
         yield server
@@ -67,6 +74,17 @@ def assert_equal_bits(place, frame, symbol, venue="binance", timeframe="1h"):
     for name in FIELDS[1:]:
         np.testing.assert_array_equal(getattr(back, name), frame[name].to_numpy(), err_msg=name)
     return back
+
+
+def before(frame, month, day):
+    return frame.filter(pl.col("timestamp") < pl.datetime(2024, month, day, time_zone="UTC"))
+
+
+def funding_of(frame):
+    """Return a rate for every eighth hour, each another."""
+    return frame.filter(pl.col("timestamp").dt.hour() % 8 == 0).select(
+        "timestamp", rate=pl.lit(0.0001) + pl.int_range(pl.len()) * 1e-7
+    )
 
 
 def zips(archive):
@@ -115,6 +133,35 @@ def test_update_brings_what_is_new_and_nothing_else(archive, place, hours):
     assert [one.symbol for one in BarStore(place).list()] == ["BTCUSDT", "ETHUSDT"]
 
 
+def test_an_update_brings_what_failed_in_the_middle_before(archive, place, hours):
+    fetch(place, "binance-archive", "BTCUSDT", "--timeframe", "1h", *SINCE[:3], "2024-03-20")
+    key = "data/spot/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2024-04-03.zip"
+    good = archive.content(key)
+    archive.put(key, good, checksum=b"ab" * 32)
+    status, _, err = fetch(place, "binance-archive", "--update")
+    assert status == 1
+    assert "the same command fetches the rest" in err
+    assert len(BarStore(place).holes("binance", "BTCUSDT", "1h")) == 1
+    archive.put(key, good)
+    status, _, err = fetch(place, "binance-archive", "--update")
+    assert status == 0, err
+    assert_equal_bits(place, hours["BTCUSDT"], "BTCUSDT")
+
+
+def test_an_update_asks_once_for_holes_that_nobody_was_asked_about(archive, place, hours):
+    day = pl.datetime(2024, 2, 10, time_zone="UTC")
+    bars = hours["BTCUSDT"].filter(~pl.col("timestamp").is_between(day, day + pl.duration(days=1)))
+    BarStore(place).write(
+        bars_from_frame(bars, venue="binance", symbol="BTCUSDT", timeframe="1h", calendar="24/7")
+    )
+    fetch(place, "binance-archive", "--update")
+    assert_equal_bits(place, hours["BTCUSDT"], "BTCUSDT")
+    archive.server.forget()
+    status, _, _ = fetch(place, "binance-archive", "--update")
+    assert status == 0
+    assert zips(archive) == []
+
+
 def test_a_universe_fetches_the_assets_of_the_sources_venue(archive, place, tmp_path):
     universe = tmp_path / "mine.yaml"
     entry = "{{venue: {}, category: c, currency: USDT, calendar: 24/7, symbols: {}}}"
@@ -136,9 +183,7 @@ def test_a_universe_fetches_the_assets_of_the_sources_venue(archive, place, tmp_
 def test_perpetuals_bring_their_funding_rates(archive, place, hours):
     frame = hours["BTCUSDT"]
     archive.add_bars("BTCUSDT", "1h", frame, market="perpetual")
-    rates = frame.filter(pl.col("timestamp").dt.hour() % 8 == 0).select(
-        "timestamp", rate=pl.lit(0.0001) + pl.int_range(pl.len()) * 1e-7
-    )
+    rates = funding_of(frame)
     archive.add_funding("BTCUSDT", rates)
     words = ("binance-archive", "BTCUSDT", "--market", "perpetual", "--timeframe", "1h", *SINCE)
     status, out, err = fetch(place, *words)
@@ -149,6 +194,32 @@ def test_perpetuals_bring_their_funding_rates(archive, place, hours):
     assert f"BTCUSDT funding: {len(rates)} new rates" in out
     _, out, _ = fetch(place, *words)
     assert "BTCUSDT funding: 0 new rates" in out
+
+
+def test_an_update_brings_funding_that_was_published_after_its_bars(archive, place, hours):
+    frame, rates = hours["BTCUSDT"], funding_of(hours["BTCUSDT"])
+    archive.add_bars("BTCUSDT", "1h", before(frame, 2, 20), market="perpetual")
+    archive.add_funding("BTCUSDT", before(rates, 2, 1))
+    words = ("binance-archive", "--market", "perpetual")
+    fetch(place, *words, "BTCUSDT", "--timeframe", "1h", *SINCE)
+    for month, day, published in ((3, 5, 3), (3, 20, 3), (4, 2, 4)):
+        archive.add_bars("BTCUSDT", "1h", before(frame, month, day), market="perpetual")
+        archive.add_funding("BTCUSDT", before(rates, published, 1))
+        status, _, err = fetch(place, *words, "--update")
+        assert status == 0, err
+        stored = read_funding(place / "binance_um" / "BTCUSDT").rate
+        np.testing.assert_array_equal(stored, before(rates, published, 1)["rate"].to_numpy())
+
+
+def test_funding_that_begins_late_is_not_downloaded_again(archive, place, hours):
+    frame = hours["BTCUSDT"].filter(pl.col("timestamp") >= pl.datetime(2024, 2, 3, time_zone="UTC"))
+    archive.add_bars("BTCUSDT", "1h", frame, market="perpetual")
+    archive.add_funding("BTCUSDT", before(funding_of(frame), 4, 1))
+    words = ("binance-archive", "BTCUSDT", "--market", "perpetual", "--timeframe", "1h", *SINCE)
+    fetch(place, *words)
+    archive.server.forget()
+    fetch(place, *words)
+    assert not [name for name in zips(archive) if "fundingRate-2024-0" in name]
 
 
 def test_what_failed_is_named_exits_1_and_comes_the_next_time(archive, place, hours):
@@ -309,13 +380,26 @@ def test_assets_that_ended_before_the_span_are_told(archive, place, tmp_path):
     assert [one.symbol for one in BarStore(place).list()] == ["ETHUSDT"]
 
 
+def test_what_was_renamed_before_the_span_is_no_loss(archive, place, tmp_path):
+    universe = tmp_path / "mine.yaml"
+    universe.write_text(
+        "assets:\n  - {venue: binance, category: c, currency: USDT, calendar: 24/7, "
+        "symbols: {BTCUSDT: {renamed: 2023-12-31}, ETHUSDT: {listed: 2020-01-01}}}\n"
+    )
+    words = ("binance-archive", "--universe", str(universe), "--timeframe", "1h", *SINCE)
+    status, _, err = fetch(place, *words)
+    assert status == 0, err
+    assert "renamed before --since 2024-01-01 00:00, left out: BTCUSDT" in err
+    assert "survivors" not in err
+
+
 def test_a_damaged_series_is_left_out_of_an_update_and_the_others_come(archive, place, hours):
     early = ("--since", "2024-01-01", "--until", "2024-03-01")
     fetch(place, "binance-archive", "BTCUSDT", "ETHUSDT", "--timeframe", "1h", *early)
     (place / "binance" / "BTCUSDT" / "1h" / "manifest.json").write_text("{")
     status, _, err = fetch(place, "binance-archive", "--update")
-    assert status == 0
-    assert "left out: " in err
+    assert status == 1
+    assert "walkforge: error: BTCUSDT/1h: " in err
     assert "manifest.json: damaged" in err
     assert_equal_bits(place, hours["ETHUSDT"], "ETHUSDT")
 

@@ -16,6 +16,7 @@ from walkforge.market import (
     EXPORT_FORMS,
     Bars,
     BarStore,
+    Span,
     bars_to_frame,
     export_bars,
     import_bars,
@@ -24,6 +25,7 @@ from walkforge.market import (
     read_folder,
     simulate,
 )
+from walkforge.sources import fetch, make_plan, make_source
 
 FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
 
@@ -116,6 +118,37 @@ def test_a_parquet_file_keeps_calendar_and_history(tmp_path, store):
     back = store.read("other", "RANDOM", "1m")
     assert (back.calendar, back.history) == ("session", ("mended",))
     assert pl.read_parquet(report.path).columns == list(FIELDS)
+
+
+def test_a_file_is_read_with_the_calendar_and_the_history_that_it_tells(tmp_path):
+    # Daily bars of an exchange that open at its own hour lie on no grid of a 24/7 market.
+    days = random_bars(6, timeframe="1d")
+    days = dataclasses.replace(
+        days, timestamp=days.timestamp + 14 * 3_600_000, calendar="session", history=("mended",)
+    )
+    paths = {form: export_bars([days], tmp_path, form=form)[0].path for form in EXPORT_FORMS}
+    told = read_bars_file_frame(paths["parquet"], timeframe="1d")
+    assert (told.calendar, told.history, told.provenance) == ("session", ("mended",), "simulated")
+    with pytest.raises(BarsError, match="does not open on the 1d grid"):
+        read_bars_file_frame(paths["csv"], timeframe="1d")
+    [report] = export_bars([random_bars(20)], tmp_path, form="csv")
+    plain = read_bars_file_frame(report.path, timeframe="1m")
+    assert (plain.calendar, plain.history) == ("auto", ())
+
+
+@pytest.mark.parametrize("form", EXPORT_FORMS)
+def test_a_simulated_export_that_is_fetched_from_its_folder_stays_simulated(tmp_path, store, form):
+    bars = simulate("gbm", n_bars=50, timeframe="1h")
+    export_bars([bars], tmp_path / "out", form=form)
+    source = make_source("files", folder=tmp_path / "out", exchange="mine")
+    whole = Span(int(bars.timestamp[0]), int(bars.closes_at[-1]))
+    plans = make_plan(source, store, [("SIMUSDT", "1h")], lambda *_: whole)
+    assert fetch(source, store, plans).ok
+    back = store.read("mine", "SIMUSDT", "1h")
+    assert back.provenance == "simulated"
+    assert_same_bars(back, bars)
+    with pytest.raises(BarsError, match="never mixed"):
+        store.write(dataclasses.replace(bars, venue="mine", provenance="exchange"))
 
 
 def test_a_file_that_is_there_is_replaced_only_where_that_is_said(tmp_path):

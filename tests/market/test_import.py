@@ -1,5 +1,6 @@
 """Files come in whole, whatever their form; the real ones agree with the stored bars."""
 
+import dataclasses
 import hashlib
 import zipfile
 from pathlib import Path
@@ -9,7 +10,14 @@ import pytest
 
 from drawn import random_bars
 from walkforge.base import BarsError
-from walkforge.market import Bars, BarStore, bars_to_frame, import_bars, read_folder
+from walkforge.market import (
+    Bars,
+    BarStore,
+    bars_to_frame,
+    export_bars,
+    import_bars,
+    read_folder,
+)
 
 KLINE_HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,"
@@ -215,6 +223,20 @@ def test_a_named_calendar_goes_before_that_of_another_store(tmp_path, store):
     there = BarStore(tmp_path / "there").write(random_bars(40)).path
     import_bars(there, store, venue="test", calendar="session")
     assert store.read("test", "RANDOM", "1m").calendar == "session"
+
+
+def test_a_calendar_that_all_files_tell_is_believed_whatever_their_stamps_show(tmp_path, store):
+    days = random_bars(40, timeframe="1d")  # Saturdays and Sundays among them
+    there = BarStore(tmp_path / "there")
+    there.write(dataclasses.replace(days, calendar="session"))
+    path = BarStore(tmp_path / "there").path("drawn", "RANDOM", "1d")
+    assert len(import_bars(path, store, venue="one")) == 1
+    for number, rows in enumerate((slice(0, 20), slice(20, 40))):
+        part = dataclasses.replace(days.take(rows), calendar="session")
+        export_bars([part], tmp_path / "parts" / str(number))
+    import_bars(tmp_path / "parts", store, venue="several")
+    for venue in ("one", "several"):
+        assert store.read(venue, "RANDOM", "1d").calendar == "session"
 
 
 def test_the_real_spot_files_agree_with_the_stored_bars(shared_data, store):

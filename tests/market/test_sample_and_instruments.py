@@ -176,7 +176,8 @@ def test_nothing_is_known_of_lots_and_minimums_of_an_unknown_symbol_so_there_are
         ("sp500/ABBV", "1d", 0.01),
         ("sp500/AAL", "1d", 0.01),
         ("oanda/XAUUSD", "1h", 0.01),
-        ("coinmarketcap/BTCUSD", "1d", 0.01),
+        # At 34 000 a hundredth is finer than 1/100 000 of the price.
+        ("coinmarketcap/BTCUSD", "1d", 0.1),
         ("index/SP500", "1d", 0.01),
     ],
 )

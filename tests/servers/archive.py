@@ -13,7 +13,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from xml.sax.saxutils import escape
@@ -40,12 +40,16 @@ class _File:
 
 
 class ArchiveServer:
-    """Serves an archive; a page of its listing holds `page_size` names (1000 in the real one)."""
+    """Serves an archive; a page of its listing holds `page_size` names (1000 in the real one).
 
-    def __init__(self, *, page_size: int = 1000) -> None:
+    One that is `like` another begins with the other's files: to make them takes longer than most
+    tests.
+    """
+
+    def __init__(self, *, page_size: int = 1000, like: "ArchiveServer | None" = None) -> None:
         self.server = LocalServer(self._answer)
         self._page_size = page_size
-        self._files: dict[str, _File] = {}
+        self._files = {key: replace(file) for key, file in like._files.items()} if like else {}
 
     def __enter__(self) -> "ArchiveServer":
         self.server.__enter__()

@@ -18,8 +18,8 @@ from polars.testing import assert_frame_equal
 from servers.archive import HEADER, ArchiveServer, kline_csv, zip_of
 from servers.local import Fault, closed_port
 from walkforge.base import TIMEFRAMES_MS, FetchError, SourceUnreachableError, UsageError
-from walkforge.market import BarStore, Span
-from walkforge.sources import _http, fetch, make_plan
+from walkforge.market import BarStore, Span, bars_to_frame, read_funding
+from walkforge.sources import FetchReport, _http, fetch, fetch_funding, make_plan
 from walkforge.sources._archive_files import ArchiveFile
 from walkforge.sources._archive_plan import choose_files
 from walkforge.sources._binance_archive import DEFAULT_URLS, binance_archive
@@ -490,7 +490,6 @@ def test_of_a_bar_in_both_the_month_has_the_last_word(archive, connect, hours):
 
 
 def test_a_month_comes_without_the_day_that_does_not(archive, connect, hours):
-    """The day stays a hole, which a repair asks for by itself."""
     lacking(archive, hours, HOURS_OF_TWO_DAYS)
     source = connect()
     (piece,) = pieces(source, wanted=span("2024-12-01", "2025-01-01"))
@@ -503,7 +502,11 @@ def test_a_month_comes_without_the_day_that_does_not(archive, connect, hours):
     ):
         archive.put(key, spoilt, checksum=checksum)
         delivery = connect().fetch(piece, Halt())
-        assert "BTCUSDT-1h-2024-12-24.zip" not in delivery.entry["days"]
+        (name, reason), *others = delivery.failed.items()
+        assert (name, others) == ("BTCUSDT-1h-2024-12-24.zip", [])
+        assert f"{key}: " in reason
+        assert delivery.entry["days"][name] == ""
+        assert delivery.entry["days"]["BTCUSDT-1h-2024-12-03.zip"]
         assert 0 < len(whole.frame) - len(delivery.frame) <= 24
     archive.put(key, content, checksum=None)
     delivery = connect().fetch(piece, Halt())
@@ -520,31 +523,174 @@ def test_a_halt_ends_the_wait_for_the_list_of_a_months_days(archive, connect, ho
         source.fetch(piece, Halt(at_once=True))
 
 
-def test_a_day_that_mended_a_month_comes_again_when_it_is_issued_anew(
-    archive, connect, hours, tmp_path
-):
+def test_a_month_halted_at_one_of_its_days_does_not_come_without_it(archive, connect, hours):
     lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    source = connect()
+    (piece,) = pieces(source, wanted=span("2024-12-01", "2025-01-01"))
+    archive.server.fail(Fault("status", r"2024-12-24\.zip", status=503))
+    with pytest.raises(FetchError, match="interrupted"):
+        source.fetch(piece, Halt(at_once=True))
+
+
+DECEMBER = span("2024-12-01", "2025-01-01")
+
+
+@pytest.fixture
+def bring(connect, tmp_path):
+    """Return a function that fetches a span of BTCUSDT into a store.
+
+    It returns the files asked for, those issued anew with a star, and the report.
+    """
     store = BarStore(tmp_path)
 
-    def bring() -> list[tuple[str, bool]]:
-        source, series = connect(), [("BTCUSDT", "1h")]
-        plans = make_plan(source, store, series, lambda *_: span("2024-12-01", "2025-01-01"))
-        assert fetch(source, store, plans).ok
-        return [(piece.name, piece.replaces) for piece in plans[0].pieces]
+    def bring(wanted=DECEMBER):
+        source = connect()
+        plans = make_plan(source, store, [("BTCUSDT", "1h")], lambda *_: wanted)
+        report = fetch(source, store, plans)
+        found = plans[0].pieces
+        stars = ["*" if piece.replaces else "" for piece in found]
+        return [name + star for name, star in zip(names(found), stars, strict=True)], report
 
-    assert bring() == [("BTCUSDT-1h-2024-12.zip", False)]
-    assert bring() == []
-    day = between(hours, "2024-12-24", "2024-12-25")
+    bring.store = store
+    return bring
+
+
+def volumes(store, day: str) -> list[float]:
+    """Return the different volumes of the 24 hours of a day."""
+    bars = store.read("binance", "BTCUSDT", "1h", start_ms=ms(day), end_ms=ms(day) + 86_400_000)
+    assert len(bars) == 24
+    return sorted(set(bars.volume.tolist()))
+
+
+def put_anew(archive, hours, name: str, volume: float) -> None:
+    """Issue a month or a day anew, with one volume in all of its bars."""
+    bars = hours.filter(DATE.str.starts_with(name)).with_columns(volume=pl.lit(volume))
+    key = (MONTH if len(name) == 7 else DAY).format(name)
+    archive.put(key, zip_of("a.csv", kline_csv(bars, 3_600_000, header=False, unit="ms")))
+
+
+def test_a_day_that_mended_a_month_comes_again_when_it_is_issued_anew(archive, hours, bring):
+    lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    assert bring()[0] == ["2024-12"]
+    assert bring()[0] == []
     for volume in (2.0, 3.0):
-        other = day.with_columns(volume=pl.lit(volume))
-        cells = kline_csv(other, 3_600_000, header=False, unit="ms")
-        archive.put(DAY.format("2024-12-24"), zip_of("a.csv", cells))
-        assert bring() == [("BTCUSDT-1h-2024-12-24.zip", True)]
-        assert bring() == []
-        stored = store.read("binance", "BTCUSDT", "1h")
-        on_the_day = (stored.timestamp >= ms("2024-12-24")) & (stored.timestamp < ms("2024-12-25"))
-        assert stored.volume[on_the_day].tolist() == [volume] * 24
-        assert len(stored) == 31 * 24
+        put_anew(archive, hours, "2024-12-24", volume)
+        assert bring()[0] == ["2024-12-24*"]
+        assert bring()[0] == []
+        assert volumes(bring.store, "2024-12-24") == [volume]
+        assert len(bring.store.read("binance", "BTCUSDT", "1h")) == 31 * 24
+
+
+def test_a_day_that_fails_within_its_month_is_named_and_comes_with_the_next_fetch(
+    archive, hours, bring
+):
+    lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    archive.server.fail(Fault("status", r"2024-12-24\.zip", times=10, status=503))
+    found, report = bring()
+    assert (found, report.ok) == (["2024-12"], False)
+    (failed,) = report.failed
+    assert (failed.series, failed.piece) == ("BTCUSDT/1h", "BTCUSDT-1h-2024-12-24.zip")
+    assert "2024-12-24.zip: answered 503" in failed.reason
+    assert len(bring.store.read("binance", "BTCUSDT", "1h")) == 31 * 24 - 17
+    found, report = bring()
+    assert (found, [one.piece for one in report.failed]) == (["2024-12-24"], [failed.piece])
+    found, report = bring()
+    assert (found, report.ok) == (["2024-12-24"], True)
+    assert bring_back(bring.store).equals(between(hours, "2024-12-01", "2025-01-01"))
+    assert bring()[0] == []
+
+
+def bring_back(store) -> pl.DataFrame:
+    return bars_to_frame(store.read("binance", "BTCUSDT", "1h"))
+
+
+def test_a_day_issued_anew_that_fails_within_its_month_and_by_itself_is_not_forgotten(
+    archive, hours, bring
+):
+    poor = lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    bring()
+    put_anew(archive, poor, "2024-12", 5.0)
+    put_anew(archive, hours, "2024-12-24", 9.0)
+    archive.server.fail(Fault("status", r"2024-12-24\.zip", times=10, status=503))
+    found, report = bring()
+    assert (found, report.ok) == (["2024-12*", "2024-12-24*"], False)
+    assert bring()[0] == ["2024-12-24"]
+    assert bring()[0] == []
+
+
+def test_a_day_that_failed_within_its_month_leaves_it_the_last_word(archive, hours, bring):
+    lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    put_anew(archive, hours, "2024-12-24", 9.0)
+    archive.server.fail(Fault("status", r"2024-12-24\.zip", times=5, status=503))
+    bring()
+    bring()
+    served = between(hours, "2024-12-24", "2024-12-24T07:00")["volume"].to_list()
+    assert volumes(bring.store, "2024-12-24") == sorted([*served, 9.0])
+
+
+def test_of_a_month_and_a_day_issued_anew_the_day_counts_also_where_the_month_failed(
+    archive, hours, bring
+):
+    archive.add_bars("BTCUSDT", "1h", between(hours, "2024-11-01", "2024-12-15"))
+    bring()
+    archive.add_bars("BTCUSDT", "1h", hours)
+    bring()
+    put_anew(archive, hours, "2024-12", 5.0)
+    put_anew(archive, hours, "2024-12-05", 9.0)
+    archive.server.fail(Fault("status", r"2024-12\.zip", times=5, status=503))
+    both = ["2024-12*", "2024-12-05*"]
+    found, report = bring()
+    assert (found, report.ok) == (both, False)
+    assert 9.0 not in volumes(bring.store, "2024-12-05")
+    found, report = bring()
+    assert (found, report.ok) == (both, True)
+    assert volumes(bring.store, "2024-12-05") == [9.0]
+    assert volumes(bring.store, "2024-12-06") == [5.0]
+    assert bring()[0] == []
+
+
+def test_a_month_issued_anew_without_a_bar_changes_none_and_the_history_says_so(
+    archive, hours, bring
+):
+    archive.add_bars("BTCUSDT", "1h", hours)
+    bring(span("2024-11-01", "2025-01-01"))
+    for key in [key for key in archive.keys if "/daily/" in key and key.endswith(".zip")]:
+        archive.remove(key)
+    archive.put(MONTH.format("2024-12"), zip_of("a.csv", (",".join(HEADER) + "\n").encode()))
+    found, report = bring()
+    assert (found, report.ok) == (["2024-12*"], True)
+    assert bring_back(bring.store).equals(between(hours, "2024-11-01", "2025-01-01"))
+    assert bring.store.manifest("binance", "BTCUSDT", "1h").history == (
+        "744 bars kept that are not in it: BTCUSDT-1h-2024-12.zip came again",
+    )
+    assert bring()[0] == []
+
+
+def test_a_month_without_a_bar_is_no_series_and_told(archive, bring):
+    archive.put(MONTH.format("2024-12"), zip_of("a.csv", (",".join(HEADER) + "\n").encode()))
+    _, report = bring()
+    (failed,) = report.failed
+    assert failed.reason == (
+        "no bars from 2024-12-01 00:00 to 2025-01-01 00:00. Ask for another span."
+    )
+
+
+def test_what_a_first_month_has_before_the_first_file_of_a_day_is_fetched(archive, hours, bring):
+    early = {f"2024-11-{day:02}" for day in range(1, 15)}
+    archive.add_bars("BTCUSDT", "1h", hours, without=early)
+    found, report = bring(span("2024-11-01", "2024-11-10"))
+    assert (found, report.ok) == (["2024-11"], True)
+    assert bring_back(bring.store).equals(between(hours, "2024-11-01", "2024-12-01"))
+
+
+def test_a_first_month_that_failed_is_not_answered_for_by_the_days_that_begin_late(
+    archive, hours, bring
+):
+    early = {f"2024-11-{day:02}" for day in range(1, 15)}
+    archive.add_bars("BTCUSDT", "1h", hours, without=early)
+    archive.server.fail(Fault("status", r"2024-11\.zip", times=5, status=503))
+    assert not bring(span("2024-10-01", "2025-01-01"))[1].ok
+    assert bring(span("2024-11-01", "2024-11-10"))[0] == ["2024-11"]
 
 
 @pytest.mark.parametrize("first", ["2024-12-10T07:00:00", "2024-12-10", "2024-12-01T09:00:00"])
@@ -595,7 +741,7 @@ class Drawn:
         self.monthly = [self._file(f"m{at}", months[at]) for at in sorted(months)]
         self._days = [self._file(f"d{at}", days[at]) for at in sorted(days)]
         begins = [file.span.start_ms for file in (*self.monthly, *self._days)]
-        self.first_ms = min(begins, default=None)
+        self.begin_ms = min(begins, default=None)
 
     def daily(self, from_ms: int) -> list[ArchiveFile]:
         return [file for file in self._days if file.span.start_ms >= from_ms // 3 * 3]
@@ -617,7 +763,7 @@ BITS = st.lists(st.booleans(), min_size=18, max_size=18)
 @given(
     months=st.dictionaries(st.integers(0, 5), VERSION),
     days=st.dictionaries(st.integers(0, 17), VERSION),
-    held=st.dictionaries(st.sampled_from(NAMES), VERSION),
+    held=st.dictionaries(st.sampled_from(NAMES), VERSION | st.just("")),
     missing=BITS,
     wanted=st.tuples(st.integers(0, 17), st.integers(1, 18)).filter(lambda two: two[0] < two[1]),
 )
@@ -639,7 +785,7 @@ def test_the_files_chosen_are_enough_and_none_is_idle(months, days, held, missin
         anew = file.name in held
         inside = range(file.span.start_ms, file.span.end_ms)
         assert anew or set(inside) & set(open_days)
-        assert replaces or not anew
+        assert replaces or not held.get(file.name)
     touching = {n for n in held if set(range(*series.span_of(n))) & set(range(*wanted))}
     for name in touching & current.keys():
         assert name in taken or held[name] == current[name]
@@ -969,14 +1115,14 @@ def rates() -> pl.DataFrame:
 @pytest.mark.parametrize("late_ms", [0, 3, 499, -2])
 def test_funding_comes_to_the_bit_at_whole_seconds(archive, perpetual, rates, late_ms):
     archive.add_funding("BTCUSDT", rates[1:], late_ms=late_ms)
-    wanted = span("2024-01-20", "2024-03-10T08:00:00")
-    got = perpetual.funding("BTC/USDT", wanted, Halt())
-    assert_frame_equal(got, between(rates, "2024-01-20", "2024-03-10T08:00:00"), check_exact=True)
+    got = perpetual.funding("BTC/USDT", span("2024-01-20", "2024-03-10T08:00:00"), Halt())
+    assert_frame_equal(got, between(rates, "2024-01-20", "2024-04-01"), check_exact=True)
 
 
 def test_only_the_months_of_the_span_are_downloaded(archive, perpetual, rates):
     archive.add_funding("BTCUSDT", rates)
-    assert len(perpetual.funding("BTCUSDT", span("2024-02-03", "2024-02-04"), Halt())) == 3
+    got = perpetual.funding("BTCUSDT", span("2024-02-03", "2024-02-04"), Halt())
+    assert_frame_equal(got, between(rates, "2024-02-03", "2024-03-01"))
     assert [path for path in archive.server.paths if path.endswith(".zip")] == [
         "/data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-02.zip"
     ]
@@ -1004,6 +1150,26 @@ def test_a_month_whose_last_rate_is_known_is_not_downloaded_again(
     assert_frame_equal(got, between(rates, start, "2024-04-01"))
     zips = [path[-11:-4] for path in archive.server.paths if path.endswith(".zip")]
     assert sorted(zips) == downloaded
+
+
+@pytest.mark.parametrize("interval", ["8h", "4h", "1h"])
+def test_no_rate_is_lost_where_a_fetch_ends_in_the_last_hours_of_a_month(
+    archive, perpetual, interval, tmp_path
+):
+    first, last = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 29, 23, tzinfo=UTC)
+    moments = pl.datetime_range(first, last, interval, time_unit="ms", eager=True)
+    archive.add_funding("BTCUSDT", pl.DataFrame({"timestamp": moments, "rate": 1e-4}))
+    store = BarStore(tmp_path)
+    folder = tmp_path / "binance_um" / "BTCUSDT"
+    folder.mkdir(parents=True)
+    for end in ("2024-01-31T18:00", "2024-03-01", "2024-03-01"):
+        archive.server.forget()
+        report = FetchReport()
+        fetch_funding(perpetual, store, {"BTCUSDT": span("2024-01-01", end)}, report)
+        assert report.ok
+    assert not [path for path in archive.server.paths if path.endswith(".zip")]
+    stored = read_funding(folder).timestamp
+    assert stored.tolist() == moments.dt.epoch("ms").to_list()
 
 
 class Interrupting(Halt):

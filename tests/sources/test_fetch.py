@@ -4,6 +4,7 @@ import dataclasses
 import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import polars as pl
@@ -22,8 +23,10 @@ from walkforge.market import (
     bars_from_frame,
     bars_to_frame,
     rows_of_frame,
+    spans_left,
 )
 from walkforge.sources import Delivery, fetch, make_plan, plan_repairs
+from walkforge.sources._arrivals import Arrivals
 
 MINUTE_MS = 60_000
 FIELDS = ("timestamp", "open", "high", "low", "close", "volume")
@@ -338,6 +341,83 @@ def test_of_two_pieces_issued_anew_the_later_in_the_plan_counts(slow, bars, stor
     np.testing.assert_array_equal(store.read("drawn", "AAAUSDT", "1m").volume, anew(2).volume)
 
 
+class Impatient(Quiet):
+    """Stands for Ctrl-C at the moment when a piece has come."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def fetched(self, plan, piece, received_bytes):
+        if piece.name == self._name:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("trouble", [FetchError("served: 503"), None], ids=["it fails", "Ctrl-C"])
+def test_what_was_issued_anew_is_not_stored_before_what_it_stands_over(trouble, bars, store):
+    """Otherwise the next fetch would put the earlier one, a month, over the later one, its day."""
+    bring(ServedBars(bars), store)
+    source = ServedBars(bars, piece_bars=700)
+    month = source.pieces("AAAUSDT", "1m", wanted=EVERYTHING, missing=[EVERYTHING], files={})[0]
+    both = [
+        dataclasses.replace(month, name=name, version="2", replaces=True)
+        for name in ("month", "day")
+    ]
+    troubled = True
+
+    def fetch_one(piece, halt):
+        if troubled and piece.name == "month":
+            if trouble is not None:
+                raise trouble
+            halt.wait(60)
+        volume = bars.volume + 1 + (piece.name == "day")
+        frame = bars_to_frame(dataclasses.replace(bars, volume=volume))
+        return Delivery(piece=piece, frame=frame, answered_to_ms=piece.span.end_ms)
+
+    source.pieces, source.fetch = (lambda *_, **__: both), fetch_one
+    if trouble is None:
+        with pytest.raises(KeyboardInterrupt):
+            bring(source, store, watcher=Impatient("day"))
+    else:
+        assert [one.piece for one in bring(source, store).failed] == ["month"]
+    stored = store.read("drawn", "AAAUSDT", "1m")
+    manifest = store.manifest("drawn", "AAAUSDT", "1m")
+    assert "day" not in manifest.files_of("served")
+    assert not np.array_equal(stored.volume, bars.volume + 2)
+    troubled = False
+    assert bring(source, store).ok
+    stored = store.read("drawn", "AAAUSDT", "1m")
+    np.testing.assert_array_equal(stored.volume, bars.volume + 2)
+
+
+def test_a_series_of_which_no_bar_comes_is_told(bars, store):
+    source = ServedBars(bars)
+    for number in range(11):
+        source.broken[f"AAAUSDT-{number}"] = lambda frame: None
+    report = bring(source, store)
+    assert [(one.series, one.piece) for one in report.failed] == [("AAAUSDT/1m", "")]
+    assert report.failed[0].reason.startswith("no bars from ")
+    source.broken["AAAUSDT-3"] = FetchError("served: 503")
+    assert [one.reason for one in bring(source, store).failed] == ["served: 503"]
+    source.broken["AAAUSDT-3"] = SourceUnreachableError("served: banned")
+    report = bring(source, store)
+    assert (report.failed, report.stopped) == ([], "served: banned")
+
+
+def test_pieces_without_a_bar_are_remembered_once_there_is_a_series(bars, store):
+    source = ServedBars(bars)
+    plan, *_ = make_plan(source, store, [("AAAUSDT", "1m")], lambda *_: EVERYTHING)
+    arrivals = Arrivals(source, store, plan)
+    empty, *others = [source.fetch(piece, Event()) for piece in plan.pieces]
+    arrivals.take(empty.piece, dataclasses.replace(empty, frame=None))
+    assert arrivals.store() == []
+    for delivery in others:
+        arrivals.take(delivery.piece, delivery)
+    assert [report.rows_new for report in arrivals.store()] == [540]
+    before = Span(EVERYTHING.start_ms, empty.piece.span.end_ms)
+    assert spans_left([before], store.manifest("drawn", "AAAUSDT", "1m").asked["served"]) == ()
+
+
 def test_pieces_of_one_fetch_that_contradict_each_other_are_counted(bars, store):
     source = ServedBars(bars)
     source.broken["AAAUSDT-1"] = lambda frame: bars_to_frame(
@@ -431,15 +511,43 @@ def test_a_part_that_is_gone_stops_no_other_series(bars, store):
     assert_stored(store, other)
 
 
-def test_an_adjusted_past_that_lacks_a_bar_takes_it_away(bars, store):
-    """A bar that stayed would stand at prices of before the dividend."""
-    bring(ServedBars(bars), store)
-    source = ServedBars(bars, piece_bars=700)
+def come_again(source, frame, **told):
+    """Let all bars come at once in the place of the stored ones, and be these."""
     piece = source.pieces("AAAUSDT", "1m", wanted=EVERYTHING, missing=[EVERYTHING], files={})[0]
-    source.pieces = lambda *_, **__: [dataclasses.replace(piece, replaces=True, whole=True)]
-    lacking = bars_to_frame(bars).filter(pl.int_range(pl.len()).is_in([5, 599]).not_())
-    source.broken[piece.name] = lambda frame: lacking
-    assert bring(source, store).ok
+    source.pieces = lambda *_, **__: [dataclasses.replace(piece, replaces=True, **told)]
+    source.broken[piece.name] = lambda _: frame
+
+
+@pytest.mark.parametrize("n_before", [300, 0], ids=["a later span before", "the same span"])
+def test_an_adjusted_past_that_lacks_a_bar_takes_it_away(bars, store, n_before):
+    """A bar that stayed would stand at prices of before the dividend."""
+    begins = Span(int(bars.timestamp[n_before]), EVERYTHING.end_ms)
+    bring(ServedBars(bars, piece_bars=10), store, begins)
+    source = ServedBars(bars, piece_bars=700)
+    lacking = (
+        bars_to_frame(bars)
+        .with_columns(pl.col("open", "high", "low", "close") * 0.5)
+        .filter(pl.int_range(pl.len()).is_in([305, 599]).not_())
+    )
+    come_again(source, lacking, whole=True)
+    report = bring(source, store)
+    assert report.ok
     back = store.read("drawn", "AAAUSDT", "1m")
     assert bars_to_frame(back).equals(lacking)
-    assert back.history == (f"2 bars taken away that are not in it: {piece.name} came again",)
+    assert "2 bars taken away that are not in it: AAAUSDT-0 came again" in back.history
+    series = report.series["AAAUSDT/1m"]
+    assert series.as_dict()["rows_taken_away"] == 2
+    assert (
+        "; 2 stored ones taken away: they did not come at the prices of today" in series.summary()
+    )
+
+
+@pytest.mark.parametrize("n_left", [0, 590])
+def test_a_piece_issued_anew_that_lacks_bars_at_its_end_or_all_is_told(bars, store, n_left):
+    bring(ServedBars(bars), store)
+    source = ServedBars(bars, piece_bars=700)
+    come_again(source, bars_to_frame(bars)[:n_left] if n_left else None)
+    assert bring(source, store).ok
+    back = assert_stored(store, bars)
+    told = f"{600 - n_left} bars kept that are not in it: AAAUSDT-0 came again"
+    assert back.history == (told,)

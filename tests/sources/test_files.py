@@ -275,3 +275,25 @@ def test_a_file_is_read_as_a_frame_with_its_origin(tmp_path):
 def test_it_is_found_by_its_name(tmp_path):
     source = make_source("files", folder=tmp_path, exchange="kraken")
     assert (source.name, source.venue, source.calendar) == ("files", "kraken", "auto")
+
+
+def test_an_export_keeps_its_calendar_its_history_and_where_it_comes_from(tmp_path):
+    """Days that open at 14:00: by the source's own calendar they would lie off the grid."""
+    whole = simulate("gbm", n_bars=60, symbol="AAA", timeframe="1d", start="2024-01-01")
+    weekdays = (whole.timestamp // 86_400_000 + 3) % 7 < 5
+    bars = dataclasses.replace(
+        whole.take(weekdays),
+        timestamp=whole.timestamp[weekdays] + 14 * 3_600_000,
+        calendar="session",
+        history=("split by hand",),
+    )
+    export_bars([bars], tmp_path / "out")
+    store = BarStore(tmp_path / "store")
+    source = files(tmp_path / "out", venue="simulated")
+    _, report = bring(source, store, ("AAA", "1d"))
+    assert report.ok, report.failed
+    back = store.read("simulated", "AAA", "1d")
+    np.testing.assert_array_equal(back.timestamp, bars.timestamp)
+    assert back.calendar == "session"
+    assert back.provenance == "simulated"
+    assert "split by hand" in back.history

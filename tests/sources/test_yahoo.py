@@ -343,6 +343,34 @@ def test_hours_off_the_grid_of_utc_are_stored_like_any_others(source, api, share
     assert raw["raw_close"].to_list() == bars.close.tolist()
 
 
+def test_a_thin_answer_takes_no_hour_away_unless_a_split_came_between(
+    server, api, shared_data, tmp_path
+):
+    hours = hours_of(shared_data)
+    api.assets["AAPL"].intraday["1h"] = hours
+    store, since = BarStore(tmp_path), parse_utc_ms("2017-01-17")
+
+    def fetch_until(text):
+        source, span = yahoo(urls={"api": server.url}), Span(since, parse_utc_ms(text))
+        plans = make_plan(source, store, [("AAPL", "1h")], lambda *_: span)
+        report = fetch(source, store, plans, watcher=Quiet())
+        source.close()
+        assert report.ok
+        return report.series["AAPL/1h"], store.read("yahoo", "AAPL", "1h")
+
+    _, before = fetch_until("2017-02-03")
+    thin = hours.filter(pl.int_range(pl.len()) % 10 == 0)
+    api.assets["AAPL"].intraday["1h"] = thin
+    series, after = fetch_until("2017-02-04")
+    assert np.isin(before.timestamp, after.timestamp).all()
+    assert (series.rows_differing, series.rows_taken_away) == (0, 0)
+    api.assets["AAPL"].splits["2017-02-06"] = (2, 1)
+    api.assets["AAPL"].intraday["1h"] = thin.with_columns(pl.col(*PRICES) / 2)
+    series, split = fetch_until("2017-02-05")
+    assert series.rows_taken_away == len(after) - len(split) > 0
+    assert (split.close < 0.6 * after.close.min()).all()
+
+
 def test_a_coin_trades_at_weekends_and_a_share_does_not(source, bitcoin, api, tmp_path):
     store = BarStore(tmp_path)
     span = Span(parse_utc_ms("2025-05-05"), parse_utc_ms("2025-06-20"))

@@ -1,5 +1,7 @@
 """`data info` and `data export`."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +10,11 @@ import typer
 from ._options import JsonOption, StoreOption, default_store
 
 if TYPE_CHECKING:
-    from walkforge.market import Bars, Funding, Instrument, SeriesInfo, StoredBars
+    from walkforge.base import BarsError
+    from walkforge.market import Bars, BarStore, Funding, Instrument, SeriesInfo
+
+Names = tuple[str, str, str]
+"""Venue, symbol and timeframe of a series."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,24 +46,29 @@ def info(
     """
     from rich.console import Console
 
-    from walkforge import market
     from walkforge.base import json_text
 
     from ._info_details import print_details
     from ._info_words import print_infos
 
-    infos = [market.series_info(one) for one in _find(store, what)]
+    place, names = _find(store, what)
+    infos, damaged = _known_of(place, names)
     # Prices are looked at for a single series only, and only where nobody told its instrument.
     instruments = [_told_instrument(one) for one in infos]
-    if len(infos) == 1:
+    is_one = len(infos) == len(names) == 1
+    if is_one:
         instruments = [instruments[0] or _inferred_instrument(infos[0])]
     told = list(zip(infos, instruments, strict=True))
     if as_json:
         print(json_text([_plain(*one) for one in told], indent=2))
-    elif len(infos) == 1:
+    elif is_one:
         print_details(Console(highlight=False), *told[0], _funding(infos[0]))
-    else:
+    elif infos:
         print_infos(Console(highlight=False), infos)
+    for error in damaged:
+        print(f"walkforge: error: {error}", file=sys.stderr)
+    if damaged:
+        raise typer.Exit(1)
 
 
 def export(
@@ -94,28 +105,45 @@ def export(
         print(report.summary())
 
 
-def _find(store: Path, what: str | None) -> "list[StoredBars]":
-    """Return the series that are meant: by their name in the store, or by a path."""
+def _known_of(
+    store: "BarStore", series: Sequence[Names]
+) -> "tuple[list[SeriesInfo], list[BarsError]]":
+    """Return what is known of the series, and what is wrong with those that are damaged."""
+    from walkforge import market
+    from walkforge.base import BarsError
+
+    infos, damaged = [], []
+    for names in series:
+        try:
+            infos.append(market.series_info(store.describe(*names)))
+        except BarsError as error:
+            damaged.append(error)
+    return infos, damaged
+
+
+def _find(store: Path, what: str | None) -> "tuple[BarStore, list[Names]]":
+    """Return the series that are meant, and their store: by their name in it, or by a path."""
     from walkforge import market
     from walkforge.base import UsageError, nearest
 
     if what is None:
-        return market.stored_below(store)[1]
+        return market.stored_below(store)
     for path in (store / what, Path(what)):
-        if found := _series_at(path):
+        found = _series_at(path)
+        if found is not None and found[1]:
             return found
     there = market.stored_below(store)[1]
-    names = [f"{one.venue}/{one.symbol}/{one.timeframe}" for one in there]
-    names += dict.fromkeys(one.venue for one in there)
-    names += dict.fromkeys(f"{one.venue}/{one.symbol}" for one in there)
+    names = ["/".join(one) for one in there]
+    names += dict.fromkeys(venue for venue, _, _ in there)
+    names += dict.fromkeys(f"{venue}/{symbol}" for venue, symbol, _ in there)
     raise UsageError(
         f"{what}: neither in the store {store} nor a folder of bars{nearest(what, names)}; "
         "`walkforge data list` tells what is there"
     )
 
 
-def _series_at(path: Path) -> "list[StoredBars]":
-    """Return the series at or below a path, none where nothing is there."""
+def _series_at(path: Path) -> "tuple[BarStore, list[Names]] | None":
+    """Return the series at or below a path, None where there is no folder."""
     from walkforge import market
     from walkforge.base import TIMEFRAMES_MS
 
@@ -123,9 +151,9 @@ def _series_at(path: Path) -> "list[StoredBars]":
     own = path.name.removesuffix(".parquet")
     folder = path.parent if own in TIMEFRAMES_MS else path
     if not folder.is_dir():
-        return []
-    below = market.stored_below(folder)[1]
-    return [one for one in below if folder is path or one.timeframe == own]
+        return None
+    store, below = market.stored_below(folder)
+    return store, [names for names in below if folder is path or names[2] == own]
 
 
 def _plain(one: "SeriesInfo", instrument: "Instrument | None") -> dict[str, Any]:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from walkforge.base import BarsError, UsageError, listed, parse_when_ms, timeframe_ms, utc_text
-from walkforge.market import BarStore, Span, read_universe
+from walkforge.base import UsageError, listed, parse_when_ms, timeframe_ms, utc_text
+from walkforge.market import BarStore, Span, read_universe, timeframes_in
 
 if TYPE_CHECKING:
     from walkforge.market import Asset
@@ -35,7 +35,7 @@ class Wishes:
         self._since_ms = None if since is None else parse_when_ms(since, now_ms)
         self._usual_since_ms = parse_when_ms(_DEFAULT_SINCE, now_ms)
         self._end_ms = min(now_ms, parse_when_ms(until, now_ms) if until else now_ms)
-        self._ends: dict[tuple[str, str], int] = {}
+        self._begins: dict[tuple[str, str], int] = {}
         self._timeframes = list(dict.fromkeys(timeframes))
         for timeframe in self._timeframes:
             timeframe_ms(timeframe)
@@ -44,7 +44,7 @@ class Wishes:
     def series(self, source: "Source", store: BarStore, watcher: Any) -> list[tuple[str, str]]:
         """Return (symbol, timeframe) of everything that is wished, symbols as stores name them."""
         if self._update:
-            return self._stored(source, store, watcher)
+            return self._stored(source, store)
         if self._universe is not None:
             names = self._listed(source, watcher)
         else:
@@ -63,7 +63,8 @@ class Wishes:
         def span(symbol: str, timeframe: str) -> Span:
             start_ms = since_ms if self._since_ms is None else self._since_ms
             if self._update and self._since_ms is None:
-                start_ms = self._ends[symbol, timeframe] + timeframe_ms(timeframe)
+                # From its beginning on: what failed in the middle is missing as well.
+                start_ms = self._begins.get((symbol, timeframe), start_ms)
             asset = self._life.get(symbol)
             listed_ms = None if asset is None else asset.listed_ms
             ends_ms = None if asset is None else asset.ends_ms
@@ -107,48 +108,52 @@ class Wishes:
         """Return the universe's symbols that the source lists; the others are told."""
         source.listings()  # all at once, where each would be a question of its own
         since_ms = self._usual_since_ms if self._since_ms is None else self._since_ms
-        names, strange, gone = [], [], []
-        for asset in self._assets(source, watcher):
-            if asset.ends_ms is not None and asset.ends_ms <= since_ms:
-                gone.append(asset.symbol)
+        names, strange = [], []
+        assets = self._assets(source, watcher)
+        for asset in assets:
+            if _is_before(asset.ends_ms, since_ms):
                 continue
             try:
                 names.append(source.name_of(asset.symbol))
             except UsageError:
                 strange.append(asset.symbol)
-        if gone:
-            watcher.note(
-                f"delisted before --since {utc_text(since_ms)}, left out: {listed(gone)}; without "
-                "them these are survivors"
-            )
+        before = f"before --since {utc_text(since_ms)}, left out"
+        if delisted := [a.symbol for a in assets if _is_before(a.delisted_ms, since_ms)]:
+            watcher.note(f"delisted {before}: {listed(delisted)}; without them these are survivors")
+        if renamed := [a.symbol for a in assets if _is_before(a.renamed_ms, since_ms)]:
+            watcher.note(f"renamed {before}: {listed(renamed)}")
         if strange:
             watcher.note(f"{source.name} does not list {listed(strange)}: left out")
         if not names:
             raise UsageError(f"{self._universe}: {source.name} lists none of its symbols")
         return names
 
-    def _stored(self, source: "Source", store: BarStore, watcher: Any) -> list[tuple[str, str]]:
+    def _stored(self, source: "Source", store: BarStore) -> list[tuple[str, str]]:
+        """Return the stored series that are meant; of a damaged one the plan says what it is."""
         wanted = {source.name_of(symbol) for symbol in self._symbols} | set(self._life)
-        damaged: list[BarsError] = []
         here = [
-            one
-            for one in store.list(source.venue, damaged=damaged)
-            if (not wanted or one.symbol in wanted)
-            and (not self._timeframes or one.timeframe in self._timeframes)
+            (folder.name, timeframe)
+            for folder in sorted(store.root.glob(f"{source.venue}/*"))
+            for timeframe in timeframes_in(folder)
+            if (not wanted or folder.name in wanted)
+            and (not self._timeframes or timeframe in self._timeframes)
         ]
-        for error in damaged:
-            watcher.note(f"left out: {error}")
         if not here:
             venues = sorted({one.venue for one in store.list(damaged=[])})
             raise UsageError(
                 f"{store.root}: no stored series of {source.venue} to bring up to date; there are "
                 f"{listed(venues) or 'none'} (perpetuals need --market perpetual)"
             )
-        self._ends = {(one.symbol, one.timeframe): one.last_ms for one in here}
-        return list(self._ends)
+        whole = store.list(source.venue, damaged=[])
+        self._begins = {(one.symbol, one.timeframe): one.first_ms for one in whole}
+        return here
 
     def _all_of(self, source: "Source") -> list[str]:
         """Return all symbols of a source that is small enough to be meant whole."""
         if source.name in _SMALL:
             return [listing.symbol for listing in source.listings()]
         raise UsageError("name the symbols, such as BTCUSDT, or a --universe, or say --update")
+
+
+def _is_before(end_ms: int | None, moment_ms: int) -> bool:
+    return end_ms is not None and end_ms <= moment_ms

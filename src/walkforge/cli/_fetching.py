@@ -77,7 +77,10 @@ def fetch(
     ] = None,
     update: Annotated[
         bool,
-        typer.Option("--update", help="Only what is new, of the series that are stored already."),
+        typer.Option(
+            "--update",
+            help="Only what is new or was missed, of the series that are stored already.",
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be fetched, and how much.")
@@ -216,8 +219,10 @@ def _bring_beside(
     spans: dict[str, Any] = {}
     for one in plans:
         if not one.problem:
-            begin = min(one.wanted.start_ms, spans.get(one.symbol, one.wanted)[0])
-            spans[one.symbol] = one.wanted._replace(start_ms=begin)
+            start_ms, end_ms = spans.get(one.symbol, one.wanted)
+            spans[one.symbol] = one.wanted._replace(
+                start_ms=min(start_ms, one.wanted.start_ms), end_ms=max(end_ms, one.wanted.end_ms)
+            )
     sources.fetch_funding(source, store, spans, report, told=watcher.item)
     if report.stopped is None and isinstance(source, sources.InstrumentSource):
         try:
@@ -258,5 +263,5 @@ def _print_report(report: "FetchReport", as_json: bool) -> None:
         print(f"walkforge: error: {report.stopped}", file=sys.stderr)
     for failed in report.failed:
         print(f"walkforge: error: {failed.series}: {failed.reason}", file=sys.stderr)
-    if not report.ok:
+    if report.stopped or any(failed.piece for failed in report.failed):
         print("what has come is stored; the same command fetches the rest", file=sys.stderr)

@@ -60,9 +60,9 @@ def repair(
         )
         store, series = market_room.stored_below(path)
         here = [
-            (one.symbol, one.timeframe)
-            for one in series
-            if one.venue == origin.venue and timeframe in (None, one.timeframe)
+            (symbol, stored)
+            for venue, symbol, stored in series
+            if venue == origin.venue and timeframe in (None, stored)
         ]
         if not here:
             raise UsageError(f"{path}: no series of {origin.venue}, which {source} could mend")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +47,8 @@ class Bars:
     `auto` asks the stamps: two weeks or more without a Saturday make a `session`."""
     history: tuple[str, ...] = ()
     """What was done to the bars before they came here (repairs, resampling), one line each."""
+    more: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Further columns (n,) that a store keeps, NaN where unknown; nothing is computed with them."""
     segment: IntArray = field(init=False)
     """Number of the segment that each bar belongs to (n,), rising from 0 at every hole."""
 
@@ -97,6 +100,7 @@ class Bars:
             provenance=self.provenance,
             calendar=self.calendar,
             history=self.history,
+            more={name: values[rows] for name, values in self.more.items()},
         )
 
     def between(self, from_ms: int | None, to_ms: int | None) -> Bars:
@@ -113,12 +117,13 @@ class Bars:
 
     def _refuse_nonsense(self) -> None:
         columns = {name: getattr(self, name) for name in VALUES}
-        for name, values in columns.items():
+        for name, values in {**columns, **self.more}.items():
             if len(values) != len(self.timestamp):
                 raise BarsError(
                     f"{self.name}: {len(values)} values in {name!r}, expected "
                     f"{len(self.timestamp)}, one per timestamp"
                 )
+        for name, values in columns.items():
             bad = ~np.isfinite(values) | (values <= 0 if name in PRICES else values < 0)
             if bad.any():
                 row = int(np.argmax(bad))

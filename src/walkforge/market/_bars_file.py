@@ -9,10 +9,10 @@ from typing import IO
 
 import polars as pl
 
-from ._frames import bars_from_table
 from ._merge import unite
-from ._raw_files import ZIP_DAMAGE, read_metadata, read_raw_file
-from ._rows import Rows
+from ._metadata import read_metadata
+from ._raw_files import ZIP_DAMAGE, read_raw_file
+from ._refuse import refuse_errors
 from ._tables import read_table
 
 _LONGEST_LINE_BYTES = 100_000
@@ -23,8 +23,13 @@ class BarsFile:
     """The bars of a CSV, zip or Parquet file."""
 
     frame: pl.DataFrame
-    """`timestamp` (Datetime ms UTC), `open`, `high`, `low`, `close`, `volume`, rising."""
+    """`timestamp` (Datetime ms UTC), `open`, `high`, `low`, `close`, `volume`, rising; and the
+    further columns of a file that tells what its bars are."""
     provenance: str
+    calendar: str
+    """What its metadata says, `auto` where it says nothing."""
+    history: tuple[str, ...]
+    """What was done to the bars, as its metadata tells."""
     sha256: str
     checksum_agreed: bool
     """Whether a `NAME.CHECKSUM` lies beside it; one that differs is refused."""
@@ -37,11 +42,15 @@ def read_bars_file_frame(path: Path, *, timeframe: str) -> BarsFile:
     """
     source = read_raw_file(path)
     tables = [read_table(part) for part in source.parts]
+    told = source.metadata
+    calendar = told.get("calendar", "auto")
     for table in tables:
-        bars_from_table(table, venue="file", symbol=path.name, timeframe=timeframe)
+        refuse_errors(table, timeframe, calendar)
     return BarsFile(
-        frame=Rows(*unite(tables)).frame(),
-        provenance=source.metadata.get("provenance", "file"),
+        frame=unite(tables).frame(),
+        provenance=told.get("provenance", "file"),
+        calendar=calendar,
+        history=tuple(told.get("history", ())),
         sha256=source.sha256,
         checksum_agreed=source.checked,
     )

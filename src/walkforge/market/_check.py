@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ import polars as pl
 
 from walkforge.base import (
     TIMEFRAMES_MS,
+    BarsError,
     BoolArray,
     UsageError,
-    digest_of_file,
-    listed,
     one_of,
     timeframe_ms,
     utc_text,
@@ -30,8 +29,8 @@ from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
 from ._frames import bars_to_frame
 from ._manifest import Manifest
 from ._names import counted, guess_names
-from ._parts import scan_parts
-from ._raw_files import Part, data_files, in_parts, part_of_frame, read_raw_file
+from ._parts import refuse_damage, scan_parts
+from ._raw_files import Part, files_and_series, part_of_frame, read_raw_file
 from ._refuse import look_at, structural_errors
 from ._series import collect, with_manifest
 from ._tables import Table, read_table
@@ -156,48 +155,54 @@ def check_path(
     A series that is stored in parts is one, as holes may lie between its parts. The timeframe is
     the one given, or the one in the file's name, or the most common distance of the bars; the
     calendar is the one given, or the one that was stored with the bars, or what they show. See
-    `check_bars`. Raises BarsError where a file is missing, empty or unreadable.
+    `check_bars`. What cannot be read below a folder has that as its one finding. Raises BarsError
+    where nothing is there, and for a single file that is empty or unreadable.
     """
     allowed, limits = allowed_kinds(allow), limits or CheckLimits()
     reports = []
-    for file, part, metadata in _parts_below(path):
-        named = timeframe or guess_names(file)[1]
-        kept = metadata.get("calendar", "auto") if calendar == "auto" else calendar
-        report = _check_part(part, named, kept, allowed, limits)
-        reports.append(replace(report, findings=(*_damage(metadata), *report.findings)))
+    for place in files_and_series(path):
+        named = timeframe or guess_names(place)[1]
+        try:
+            parts, stored = _read(place)
+            kept = stored if calendar == "auto" else calendar
+            reports += [_check_part(part, named, kept, allowed, limits) for part in parts]
+        except BarsError as error:
+            if path.is_file():
+                raise
+            reports.append(_unreadable(place, named, calendar, allowed, error))
     return reports
 
 
-def _parts_below(path: Path) -> Iterator[tuple[Path, Part, dict[str, Any]]]:
-    """Yield where each series or file lies, its cells, and what was stored with them."""
-    series = set()
-    for file in data_files(path):
-        place = file.parent
-        if file == path or not in_parts(place):
-            raw = read_raw_file(file)
-            yield from ((file, part, raw.metadata) for part in raw.parts)
-        elif place not in series:
-            series.add(place)
-            yield with_manifest(place, partial(_stored_part, place))
+def _read(place: Path) -> tuple[Sequence[Part], str]:
+    """Return the cells of a file, or of a series in parts, and the calendar stored with them."""
+    if place.is_dir():
+        return with_manifest(place, partial(_read_series, place))
+    raw = read_raw_file(place)
+    return raw.parts, raw.metadata.get("calendar", "auto")
 
 
-def _stored_part(place: Path, manifest: Manifest) -> tuple[Path, Part, dict[str, Any]]:
+def _read_series(place: Path, manifest: Manifest) -> tuple[Sequence[Part], str]:
+    refuse_damage(place, manifest.parts)
     frame = collect(scan_parts(place, manifest.parts, VALUES, None, None), place)
-    bad = [p.file for p in manifest.parts if digest_of_file(place / p.file) != p.sha256]
-    told = {"calendar": manifest.calendar, "damaged": bad}
-    return place, part_of_frame(str(place), frame), told
+    return [part_of_frame(str(place), frame)], manifest.calendar
 
 
-def _damage(metadata: Mapping[str, Any]) -> list[Finding]:
-    """Return the parts of a stored series whose bytes changed since they were written."""
-    bad = metadata.get("damaged")
-    if not bad:
-        return []
-    words = (
-        f"{listed(bad)}: not the bytes that were written; take the series' folder away and bring "
-        "its bars in again"
+def _unreadable(
+    place: Path, timeframe: str | None, calendar: str, allowed: frozenset[str], error: BarsError
+) -> CheckReport:
+    return CheckReport(
+        source=str(place),
+        timeframe=timeframe or "unknown",
+        timeframe_reason="nothing of it can be read",
+        calendar=calendar,
+        rows=0,
+        first_ms=None,
+        last_ms=None,
+        zero_volume_frac=0.0,
+        holes=(),
+        findings=(Finding("damaged", 1, place.name, str(error)),),
+        allowed=allowed,
     )
-    return [Finding("damaged", len(bad), bad[0], words)]
 
 
 def allowed_kinds(allow: Iterable[str]) -> frozenset[str]:

@@ -58,10 +58,10 @@ def export_bars(
     """Write each series to FOLDER/SYMBOL-TIMEFRAME.csv or .parquet, each file whole or not at all.
 
     Both keep every number to the last bit and say where the bars come from, so that an import of
-    a file gives back equal bars of the same provenance. The CSV has `timestamp` as ISO text in
-    UTC, the five values, and in every row the `provenance`; Parquet also keeps calendar and
-    history. Further columns of a store, such as Yahoo's `raw_close`, are no part of bars and
-    stay behind. Raises UsageError, and writes nothing, for two series of one name, an unknown form
+    a file gives back equal bars of the same provenance, with the further columns that they have,
+    such as Yahoo's `raw_close`. The CSV has `timestamp` as ISO text in UTC, and in every row the
+    `provenance`; a further number that is unknown is an empty cell. Parquet also keeps calendar
+    and history. Raises UsageError, and writes nothing, for two series of one name, an unknown form
     or a file that is there already and may not be overwritten; BarsError where the disk refuses.
     """
     one_of("format", form, EXPORT_FORMS)
@@ -86,7 +86,7 @@ def _export(bars: Bars, path: Path) -> ExportReport:
     try:
         with atomic_path(path) as temporary:
             if path.suffix == ".csv":
-                _write_csv(temporary, frame, bars.provenance)
+                _write_csv(temporary, frame, bars)
             else:
                 write_parquet(temporary, frame, {name: getattr(bars, name) for name in _TOLD})
     except OSError as error:
@@ -102,8 +102,11 @@ def _export(bars: Bars, path: Path) -> ExportReport:
     )
 
 
-def _write_csv(path: Path, frame: pl.DataFrame, provenance: str) -> None:
+def _write_csv(path: Path, frame: pl.DataFrame, bars: Bars) -> None:
     # Only stamps off the grid have parts of a second.
     whole = (frame["timestamp"].dt.millisecond() == 0).all()
     times = "%Y-%m-%dT%H:%M:%SZ" if whole else "%Y-%m-%dT%H:%M:%S%.3fZ"
-    frame.with_columns(provenance=pl.lit(provenance)).write_csv(path, datetime_format=times)
+    told = frame.with_columns(
+        *(pl.col(name).fill_nan(None) for name in bars.more), provenance=pl.lit(bars.provenance)
+    )
+    told.write_csv(path, datetime_format=times)

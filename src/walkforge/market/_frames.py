@@ -12,14 +12,17 @@ from walkforge.base import BarsError
 
 from ._bars import Bars
 from ._columns import VALUES
-from ._raw_files import METADATA_KEY, part_of_frame, read_raw_file
+from ._metadata import METADATA_KEY
+from ._raw_files import part_of_frame, read_raw_file
 from ._refuse import refuse_errors
 from ._tables import Table, read_table
 
 
 def bars_to_frame(bars: Bars) -> pl.DataFrame:
-    """Return `timestamp` (Datetime ms UTC), `open`, `high`, `low`, `close`, `volume`."""
-    columns = {name: getattr(bars, name) for name in VALUES}
+    """Return `timestamp` (Datetime ms UTC), `open`, `high`, `low`, `close`, `volume`, and more
+    where the bars have more.
+    """
+    columns = {name: getattr(bars, name) for name in VALUES} | dict(bars.more)
     return pl.DataFrame({"timestamp": bars.timestamp, **columns}).with_columns(
         pl.col("timestamp").cast(pl.Datetime("ms", "UTC"))
     )
@@ -70,6 +73,7 @@ def bars_from_table(
         provenance=provenance,
         calendar=calendar,
         history=history,
+        more={name: values.copy() for name, values in table.more.items()},
     )
 
 

@@ -27,7 +27,7 @@ from walkforge.base import (
 
 from ._bars import PROVENANCES
 from ._frames import write_parquet
-from ._raw_files import read_metadata
+from ._metadata import read_metadata
 from ._spans import Span, join_spans
 from ._turns import taking_turns
 from ._writing import common_provenance

@@ -20,7 +20,6 @@ from ._frames import bars_from_table
 from ._merge import unite
 from ._names import counted, guess_names, safe_name
 from ._raw_files import RawFile, data_files, read_raw_file
-from ._rows import Rows
 from ._store import BarStore
 from ._store_reports import WriteReport
 from ._tables import Table, read_table
@@ -154,11 +153,11 @@ def _import_series(
             tables.append(table)
         sources.append(source)
     _refuse_mixture(pieces, files)
-    rows = Rows(*unite(tables))
+    rows = unite(tables)
     addition = Addition(
         rows=rows,
         provenance=pieces[0].provenance,
-        calendar=_common_calendar(pieces, rows.timestamp),
+        calendar=_common_calendar(sources, pieces, rows.timestamp),
         calendar_named=None if calendar == "auto" else calendar,
         history=tuple(dict.fromkeys(line for bars in pieces for line in bars.history)),
         sources=tuple(map(_entry, sources)),
@@ -173,8 +172,15 @@ def _import_series(
     )
 
 
-def _common_calendar(pieces: Sequence[Bars], timestamp: IntArray) -> str:
-    """Return what one piece says, or two weeks of several, which a few days each left open."""
+def _common_calendar(
+    sources: Sequence[RawFile], pieces: Sequence[Bars], timestamp: IntArray
+) -> str:
+    """Return what all files tell, else what one piece says, or two weeks of several, which a few
+    days each left open.
+    """
+    told = {source.metadata.get("calendar", "auto") for source in sources}
+    if len(told) == 1 and "auto" not in told:
+        return str(told.pop())
     if len(pieces) == 1 or timestamp[-1] - timestamp[0] < CALENDAR_SHOWS_MS:
         return pieces[0].calendar
     return infer_calendar(timestamp)

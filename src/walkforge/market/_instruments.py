@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from walkforge.base import FloatArray, UsageError
+from walkforge.base import FloatArray, IntArray, UsageError
 
 from ._bars import Bars
+from ._calendar import DAY_MS
 from ._coin_defaults import COINS, FEES, FUNDING_INTERVAL_H, MIN_NOTIONAL
 from ._instrument import NO_LOT_STEP, Instrument, is_perpetual_venue
 from ._instrument_files import read_instruments
 
 _MOST_DECIMALS = 8
+# A venue changes its ticks as prices rise and fall: the one in force is that of the newest bars.
+_NEWEST_MS = 30 * DAY_MS
+# A month has few daily bars, and in a market that stood still any grid fits.
+_FEWEST_MOVES = 100
 _SAMPLED_BARS = 5_000
 # Share of prices that must lie on a grid for it to be the tick: real files hold prices that were
 # adjusted for a split, averaged, or quoted finer for a while.
@@ -45,12 +50,14 @@ def instrument_of(
     stored defaults; else what its prices show. Fees, funding interval and calendar that are not
     told are the venue's stored ones, None where there are none.
 
-    Inferred, the tick is the coarsest power of ten on which 95 % of opens and closes lie (5 000
-    bars, evenly spread), and no finer than 1/100 000 of the median price; without such a grid it
-    is 1/10 000 of it. Both fractions are rounded down to a power of ten. In a session market
-    whatever is no future and no pair of currencies by its name counts as a stock, of which the
-    tick is at least 0.01. Nothing is known of lots and minimums then, so there are none: the lot
-    step is 1e-8, the minimum notional 0.
+    Inferred, the tick is the one that was in force when `bars` end: the coarsest power of ten on
+    which 95 % of opens and closes lie, of those bars of the last 30 days in which the price moved
+    (of more days for 100 such bars, and of 5 000 evenly spread), and no finer than 1/100 000 of
+    the median price; without such a grid it is 1/10 000 of it. Both fractions are rounded down to a
+    power of ten. Nothing after `bars` has a say: for the tick of a moment pass the bars that were
+    closed by then. In a session market whatever is no future and no pair of currencies by its name
+    counts as a stock, of which the tick is at least 0.01. Nothing is known of lots and minimums
+    then, so there are none: the lot step is 1e-8, the minimum notional 0.
 
     Raises UsageError where nothing of these is there, BarsError for a damaged instruments.json.
     """
@@ -66,11 +73,22 @@ def instrument_of(
         raise UsageError(
             f"{venue}/{symbol}: no stored tick size; pass the bars, or an Instrument of your own"
         )
-    every = max(1, len(bars) // _SAMPLED_BARS)
-    prices = np.concatenate([bars.open[::every], bars.close[::every]])
+    rows = _newest_moves(bars)
+    rows = rows[:: max(1, len(rows) // _SAMPLED_BARS)]
+    prices = np.concatenate([bars.open[rows], bars.close[rows]])
     least = _LEAST_STOCK_TICK if bars.calendar == "session" and _is_stock(symbol) else 0.0
     numbers = (max(_infer_tick(prices), least), NO_LOT_STEP, 0.0)
     return Instrument(symbol, *numbers, **_of_venue(venue), source="inferred from prices")
+
+
+def _newest_moves(bars: Bars) -> IntArray:
+    """Return the rows of the last 30 days whose close is another than the one before.
+
+    Older ones, too, where they are fewer than 100; the first bar counts as a move.
+    """
+    moves = np.flatnonzero(np.diff(bars.close, prepend=np.nan))
+    month = np.searchsorted(bars.timestamp[moves], bars.timestamp[-1] - _NEWEST_MS, side="right")
+    return moves[min(int(month), max(0, len(moves) - _FEWEST_MOVES)) :]
 
 
 def _completed(told: Instrument, stored: dict[str, Any]) -> Instrument:

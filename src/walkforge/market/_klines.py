@@ -10,7 +10,8 @@ import polars as pl
 from walkforge.base import BarsError
 
 from ._columns import VALUES
-from ._raw_files import ZIP_DAMAGE, _one_line, _read_csv
+from ._metadata import one_line
+from ._raw_files import ZIP_DAMAGE, _read_csv
 from ._refuse import refuse_errors
 from ._tables import read_table
 
@@ -41,7 +42,7 @@ def csv_of_zip(content: bytes, name: str) -> tuple[bytes, str]:
             if len(inside) == 1:
                 return archive.read(inside[0]), inside[0]
     except ZIP_DAMAGE as error:
-        raise BarsError(f"{name}: damaged or not a zip: {_one_line(error)}") from None
+        raise BarsError(f"{name}: damaged or not a zip: {one_line(error)}") from None
     raise BarsError(f"{name}: {len(inside)} CSV files inside, expected one")
 
 

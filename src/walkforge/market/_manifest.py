@@ -76,7 +76,8 @@ class Manifest:
     def files_of(self, source: str) -> dict[str, str]:
         """Return the version of each file that a source brought, by name.
 
-        The files of days that gave a month what it lacks are among them.
+        The files of days that gave a month what it lacks are among them, those that failed to
+        without a version.
         """
         entries = [entry for entry in self.sources if entry.get("source") == source]
         mending = {

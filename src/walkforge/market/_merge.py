@@ -10,27 +10,46 @@ from walkforge.base import BarsError, FloatArray, IntArray, utc_text
 
 from ._calendar import rises
 from ._columns import VALUES, contradict
+from ._rows import BAR, Rows
 from ._tables import Table
 
 
-def unite(tables: Sequence[Table]) -> tuple[IntArray, FloatArray]:
-    """Return the stamps (n,) and values (n, 5) of all tables in time order, each bar once.
+def unite(tables: Sequence[Table]) -> Rows:
+    """Return the rows of all tables in time order, each bar once, with all of their columns.
 
     Raises BarsError naming both places where two of them hold different bars for one time.
     """
+    columns = tuple(dict.fromkeys([*VALUES, *(name for table in tables for name in table.more)]))
     stamps = np.concatenate([table.timestamp for table in tables])
-    values = np.concatenate([table.values for table in tables])
+    values = np.concatenate([_rows(table).with_columns(columns).values for table in tables])
     if rises(stamps):
-        return stamps, values
+        return Rows(stamps, values, columns)
     order = np.argsort(stamps, kind="stable")
     stamps, values = stamps[order], values[order]
     is_first = np.concatenate([[True], np.diff(stamps) > 0])
     first = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]
-    differs = contradict(values[first], values)
+    differs = contradict(values[first][:, BAR], values[:, BAR])
     if differs.any():
         later = int(np.argmax(differs))
         raise _contradiction(tables, int(order[first[later]]), int(order[later]))
-    return stamps[is_first], values[is_first]
+    for column in values.T[len(VALUES) :]:
+        _fill(column, first, again=np.flatnonzero(~is_first))
+    return Rows(stamps[is_first], values[is_first], columns)
+
+
+def _fill(column: FloatArray, first: IntArray, *, again: IntArray) -> None:
+    """Give the first of equal bars what it lacks and the next of them has; `first` (n,) is its row.
+
+    `again` (k,) are the rows of the others.
+    """
+    having = again[~np.isnan(column[again])][::-1]  # of several, the one set last counts
+    having = having[np.isnan(column[first[having]])]
+    column[first[having]] = column[having]
+
+
+def _rows(table: Table) -> Rows:
+    values = np.column_stack([table.values, *table.more.values()]) if table.more else table.values
+    return Rows(table.timestamp, values, (*VALUES, *table.more))
 
 
 def _contradiction(tables: Sequence[Table], first: int, later: int) -> BarsError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ import polars as pl
 
 from walkforge.base import TIMEFRAMES_MS, BarsError, digest_of_file, listed
 
-from ._columns import KLINE_COLUMNS, find_columns, find_symbol_column
+from ._columns import KLINE_COLUMNS, VALUES, find_columns, find_symbol_column
 from ._csv_numbers import read_csv_numbers
 from ._manifest import MANIFEST, read_manifest
+from ._metadata import one_line, read_metadata
 from ._provenance_cells import find_provenance_column, provenance_in_cells
 
 SUFFIXES = (".parquet", ".csv", ".zip")
-METADATA_KEY = "walkforge"
 # Lies beside the bars of a perpetual and holds none.
 _FUNDING = "funding.parquet"
 # More than the first two lines of any file of bars.
@@ -53,6 +53,7 @@ class Part:
     first_line: int | None = None  # line of row 0 in a text file
     has_header: bool = True
     lines: pl.Series | None = None  # row numbers before blank lines were left out
+    further: tuple[str, ...] = ()  # columns to be kept beside ours where they hold numbers
 
     def place(self, row: int) -> str:
         """Return where a row stands, as an editor or a data frame would count it."""
@@ -78,20 +79,31 @@ def data_files(path: Path) -> list[Path]:
     Of a series in parts these are the ones that its manifest names. Raises BarsError where
     nothing is there.
     """
+    files: list[Path] = []
+    for place in files_and_series(path):
+        if place.is_dir():
+            files += [place / part.file for part in read_manifest(place).parts]
+        else:
+            files.append(place)
+    return files
+
+
+def files_and_series(path: Path) -> list[Path]:
+    """Return the file itself, or all bar files and folders of series in parts below a folder, in
+    the order of their names.
+
+    Raises BarsError where nothing is there.
+    """
     if path.is_file():
         return [path]
     if not path.exists():
         raise BarsError(f"{path}: no such file or folder")
-    below = sorted(file for file in path.rglob("*") if _may_hold_bars(file))
-    parts = {
-        place: {part.file for part in read_manifest(place).parts}
-        for place in {file.parent for file in below}
-        if in_parts(place)
-    }
-    files = [file for file in below if file.name in parts.get(file.parent, {file.name})]
-    if not files:
+    series = {manifest.parent for manifest in path.rglob(MANIFEST) if in_parts(manifest.parent)}
+    files = (file for file in path.rglob("*") if _may_hold_bars(file))
+    found = sorted({*series, *(file for file in files if file.parent not in series)})
+    if not found:
         raise BarsError(f"{path}: no bars in this folder, expected {', '.join(SUFFIXES)} files")
-    return files
+    return found
 
 
 def in_parts(folder: Path) -> bool:
@@ -103,6 +115,13 @@ def _may_hold_bars(file: Path) -> bool:
     if file.suffix.lower() not in SUFFIXES or file.name.startswith(".") or not file.is_file():
         return False
     return file.name != _FUNDING
+
+
+def further_columns(there: Sequence[str], columns: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a file's columns beside those of bars, the symbol's and the provenance's."""
+    known = {*columns.values(), find_symbol_column(there), find_provenance_column(there)}
+    ours = ("timestamp", *VALUES)
+    return tuple(own for own in there if own not in known and own.strip().lower() not in ours)
 
 
 def part_of_frame(name: str, frame: pl.DataFrame) -> Part:
@@ -117,6 +136,7 @@ def part_of_frame(name: str, frame: pl.DataFrame) -> Part:
 def read_raw_file(path: Path, *, every_column: bool = False) -> RawFile:
     """Read a file of bars without judging its cells: the columns we need, or all of them.
 
+    A file that tells what its bars are is one of ours, and its further columns are kept.
     Raises BarsError where the file is missing, empty, damaged, of another kind, holds several
     symbols, or differs from the SHA-256 in the `NAME.CHECKSUM` beside it.
     """
@@ -135,14 +155,13 @@ def read_raw_file(path: Path, *, every_column: bool = False) -> RawFile:
         elif kind == ".zip":
             parts = _read_zip(path, every_column)
         else:
-            parts = (_read_parquet(path, every_column),)
-        if kind == ".parquet":
             metadata = read_metadata(path)
-        else:
+            parts = (_read_parquet(path, every_column, is_ours=bool(metadata)),)
+        if kind != ".parquet":
             metadata = provenance_in_cells((part.name, part.frame) for part in parts)
         return RawFile(path, sha256, checked, parts, metadata)
     except OSError as error:
-        raise BarsError(f"{path}: cannot be read: {_one_line(error)}") from None
+        raise BarsError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def _read_csv(source: Path | bytes, name: str, every_column: bool) -> Part:
@@ -156,7 +175,9 @@ def _read_csv(source: Path | bytes, name: str, every_column: bool) -> Part:
     if len(set(names)) < len(names):
         twice = next(own for own in names if names.count(own) > 1)
         raise BarsError(f"{name}: two columns are named {twice!r}, expected one of each name")
-    needed = {*columns.values(), find_symbol_column(names), find_provenance_column(names)}
+    provenance = find_provenance_column(names)
+    further = () if provenance is None else further_columns(names, columns)
+    needed = {*columns.values(), find_symbol_column(names), provenance, *further}
     wanted = [i for i, own in enumerate(names) if every_column or own in needed]
     # A repair writes back every cell as it stands, so it has no use for numbers.
     frame = None
@@ -171,9 +192,9 @@ def _read_csv(source: Path | bytes, name: str, every_column: bool) -> Part:
     first_line = 1 + lines_before + int(has_header)
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     if not blank.any():
-        return Part(name, frame, columns, first_line, has_header)
+        return Part(name, frame, columns, first_line, has_header, further=further)
     lines = pl.Series(range(len(frame))).filter(~blank)
-    return Part(name, frame.filter(~blank), columns, first_line, has_header, lines)
+    return Part(name, frame.filter(~blank), columns, first_line, has_header, lines, further)
 
 
 def _first_bytes(source: Path | bytes) -> bytes:
@@ -253,7 +274,7 @@ def _read_cells(
         reason = (
             f"line {lines_before + wide} has more than {n_fields} cells"
             if wide
-            else _one_line(error)
+            else one_line(error)
         )
         raise BarsError(f"{name}: not a proper CSV file: {reason}") from None
 
@@ -265,53 +286,19 @@ def _first_wide_line(content: bytes, n_fields: int) -> int | None:
     return None
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Return what we wrote into a Parquet file's metadata, and the `provenance` of its column.
-
-    Empty for files of others without such a column. Raises BarsError where the file is damaged,
-    or metadata and column contradict each other.
-    """
-    from pyarrow import ArrowException, parquet
-
-    try:
-        whole = parquet.read_metadata(path)
-        metadata = json.loads((whole.metadata or {}).get(METADATA_KEY.encode(), b"{}"))
-    except (ArrowException, OSError) as error:
-        raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
-    except ValueError:
-        metadata = None
-    if not isinstance(metadata, dict):
-        raise BarsError(f"{path}: its metadata entry {METADATA_KEY!r} is damaged, expected JSON")
-    own = find_provenance_column(whole.schema.names)
-    return metadata if own is None else _with_provenance_in(own, path, metadata)
-
-
-def _with_provenance_in(own: str, path: Path, metadata: dict[str, Any]) -> dict[str, Any]:
-    # Metadata is lost where somebody else writes the file again; a column is not.
-    try:
-        column = pl.read_parquet(path, columns=[own], glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
-    told = {**metadata, **provenance_in_cells([(str(path), column)])}
-    if metadata.get("provenance", told.get("provenance")) != told.get("provenance"):
-        raise BarsError(
-            f"{path}: column {own!r} says that its bars are {told['provenance']}, its metadata "
-            f"says {metadata['provenance']}; find out which is true, and write the file again"
-        )
-    return told
-
-
-def _read_parquet(path: Path, every_column: bool) -> Part:
+def _read_parquet(path: Path, every_column: bool, *, is_ours: bool) -> Part:
     try:
         names = pl.scan_parquet(path, glob=False).collect_schema().names()
         columns = find_columns(str(path), names)
-        needed = {*columns.values(), find_symbol_column(names), find_provenance_column(names)}
+        further = further_columns(names, columns) if is_ours else ()
+        provenance = find_provenance_column(names)
+        needed = {*columns.values(), find_symbol_column(names), provenance, *further}
         wanted = names if every_column else [own for own in names if own in needed]
         frame = pl.read_parquet(path, columns=wanted, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise BarsError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
+        raise BarsError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
     _refuse_several_symbols(str(path), frame)
-    return Part(str(path), frame, columns)
+    return Part(str(path), frame, columns, further=further)
 
 
 def _read_zip(path: Path, every_column: bool) -> tuple[Part, ...]:
@@ -321,7 +308,7 @@ def _read_zip(path: Path, every_column: bool) -> tuple[Part, ...]:
             contents = [archive.read(name) for name in names]
     except ZIP_DAMAGE as error:
         raise BarsError(
-            f"{path}: damaged or not a zip: {_one_line(error)}. Download it again."
+            f"{path}: damaged or not a zip: {one_line(error)}. Download it again."
         ) from None
     if not names:
         raise BarsError(f"{path}: no CSV file inside, expected one")
@@ -346,7 +333,3 @@ def _agrees_with_checksum(path: Path, sha256: str) -> bool:
             "Download both again."
         )
     return True
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

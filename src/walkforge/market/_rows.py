@@ -11,10 +11,9 @@ import polars as pl
 from walkforge.base import BarsError, BoolArray, FloatArray, IntArray, one_of, utc_text
 
 from ._columns import VALUES, contradict
-from ._spans import Span
 
-ON_CONFLICT = ("refuse", "keep", "replace", "renew")
-_BAR = slice(0, len(VALUES))
+ON_CONFLICT = ("refuse", "keep", "replace")
+BAR = slice(0, len(VALUES))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +72,6 @@ class Joined:
     new: int
     differing: int
     """New rows that differ from stored ones: passed over, or taken in their place."""
-    lacking: int
-    """Old rows that the new ones speak for and do not have."""
     changed: bool
     """Whether anything is other than before."""
 
@@ -84,35 +81,27 @@ def join_rows(
     new: Rows,
     *,
     on_conflict: str,
-    within: Span | None = None,
     place: Callable[[int], str] = utc_text,
 ) -> Joined:
     """Return old and new rows in time order, each time once; both rise.
 
     A new row for the time of an old one changes nothing where the two agree, but fills in columns
     that the old one lacks. Where they differ it is refused with BarsError, or the old one is
-    kept, or replaced; `renew` replaces, and takes away old rows that the new ones lack. `within`
-    is the span that the new rows speak for, from the first to the last of them unless it is
-    given. `place` tells where the new row of a moment stands.
+    kept, or replaced. `place` tells where the new row of a moment stands.
     """
     one_of("way to join", on_conflict, ON_CONFLICT)
     if not len(old):
-        return Joined(new, len(new), differing=0, lacking=0, changed=len(new) > 0)
-    lacking = _lacking(old.timestamp, new.timestamp, within)
-    taken = 0
-    if on_conflict == "renew":
-        old, taken = old.take(~lacking), int(lacking.sum())
+        return Joined(new, len(new), differing=0, changed=len(new) > 0)
     columns = (*old.columns, *(name for name in new.columns if name not in old.columns))
     old, new = old.with_columns(columns), new.with_columns(columns)
     known, at = _known(old.timestamp, new.timestamp)
     before, after = old.values[at[known]], new.values[known]
-    differs = contradict(before[:, _BAR], after[:, _BAR])
+    differs = contradict(before[:, BAR], after[:, BAR])
     if differs.any() and on_conflict == "refuse":
         row = int(np.argmax(differs))
         moment = int(new.timestamp[known][row])
         raise _contradiction(moment, before[row], after[row], place(moment))
-    renews = on_conflict in ("replace", "renew")
-    first, second = (after, before) if renews else (before, after)
+    first, second = (after, before) if on_conflict == "replace" else (before, after)
     renewed = np.where(np.isnan(first), second, first)
     changed = not np.array_equal(renewed, before, equal_nan=True)
     values = old.values
@@ -127,17 +116,8 @@ def join_rows(
         rows,
         len(added),
         differing=int(differs.sum()),
-        lacking=int(lacking.sum()),
-        changed=changed or len(added) > 0 or taken > 0,
+        changed=changed or len(added) > 0,
     )
-
-
-def _lacking(old: IntArray, new: IntArray, within: Span | None) -> BoolArray:
-    """Return which old rows (n,) the new ones speak for and do not have."""
-    if not len(new):
-        return np.zeros(len(old), dtype=np.bool_)
-    begin, end = within or (int(new[0]), int(new[-1]) + 1)
-    return (old >= begin) & (old < end) & ~np.isin(old, new)
 
 
 def _known(old: IntArray, new: IntArray) -> tuple[BoolArray, IntArray]:
@@ -149,7 +129,7 @@ def _known(old: IntArray, new: IntArray) -> tuple[BoolArray, IntArray]:
 
 
 def _contradiction(at_ms: int, stored: FloatArray, given: FloatArray, place: str) -> BarsError:
-    column = int(np.argmax(np.abs(stored[_BAR] - given[_BAR])))
+    column = int(np.argmax(np.abs(stored[BAR] - given[BAR])))
     return BarsError(
         f"{place}: {VALUES[column]} {given[column]:.12g} for {utc_text(at_ms)}, but stored is "
         f"{stored[column]:.12g} for the same time. Nothing was changed; find out which is true, "

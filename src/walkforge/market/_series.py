@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 # Between reading a manifest and opening its parts a writer may have replaced them.
 _TRIES = 20
+# Longer than any holidays of an exchange.
+_LONGEST_PAUSE_MS = 31 * 86_400_000
 
 
 def timeframes_in(folder: Path) -> list[str]:
@@ -72,7 +74,8 @@ def read_series(
         parts = manifest.parts_in(start_ms, end_ms)
         # A price that a disk changed looks like any other; the digest costs a tenth of the read.
         refuse_damage(place, parts)
-        frame = collect(scan_parts(place, parts, VALUES, start_ms, end_ms), place)
+        frame = collect(scan_parts(place, parts, manifest.columns, start_ms, end_ms), place)
+        more = [name for name in manifest.columns if name not in VALUES]
         return Bars(
             venue=venue,
             symbol=folder.name,
@@ -82,6 +85,7 @@ def read_series(
             provenance=manifest.provenance,
             calendar=manifest.calendar,
             history=manifest.history,
+            more={name: frame[name].fill_null(np.nan).to_numpy() for name in more},
         )
 
     return with_manifest(place, read)
@@ -121,16 +125,18 @@ def collect(frame: pl.LazyFrame, place: Path) -> pl.DataFrame:
 def covered(folder: Path, timeframe: str, within: Span, source: str) -> tuple[Span, ...]:
     """Return where a source needs no asking: what it has answered for, and bars without a hole.
 
-    Looks no further than `within`, and at no bar where all of it was answered for.
+    Looks no further than `within`, and at no bars but those of what was not answered for.
     """
     if not holds_series(folder, timeframe):
         return ()
     manifest = manifest_of(folder, timeframe)
     asked = {} if manifest is None else manifest.asked
     mine = tuple(asked.get(source, ()))
-    if not spans_left([within], mine):
+    left = spans_left([within], mine)
+    if not left:
         return mine
-    start_ms, end_ms = within
+    # With bars before it: a night or holidays at its beginning are no hole.
+    start_ms, end_ms = max(within.start_ms, left[0].start_ms - _LONGEST_PAUSE_MS), left[-1].end_ms
     step_ms = timeframe_ms(timeframe)
     bars = read_series(
         folder, timeframe, venue=folder.parent.name, start_ms=start_ms, end_ms=end_ms

@@ -13,8 +13,9 @@ from walkforge.base import BarsError, IntArray, timeframe_ms, utc_text
 from ._calendar import Hole, distinct, hole_before, holes_in, infer_calendar
 from ._columns import VALUES, find_columns
 from ._manifest import MANIFEST, Manifest
+from ._metadata import read_metadata, sources_told
 from ._parts import scan_parts
-from ._raw_files import read_metadata
+from ._raw_files import further_columns
 from ._series import collect, with_manifest
 from ._spans import Span, spans_of_bars
 from ._stamps import read_stamps
@@ -96,15 +97,18 @@ def _in_one_file(path: Path) -> tuple[dict[str, Any], IntArray]:
     """Return what a single file's metadata tells, and its stamps (n,)."""
     told = read_metadata(path)
     try:
-        own = find_columns(str(path), list(pl.read_parquet_schema(path)))["timestamp"]
+        schema = pl.read_parquet_schema(path)
+        columns = find_columns(str(path), list(schema))
+        own = columns["timestamp"]
         column = pl.read_parquet(path, columns=[own], glob=False)[own]
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise BarsError(f"{path}: not a readable file of bars: {reason}") from None
     stamps = read_stamps(column, "row {}".format).ms.drop_nulls()
+    further = further_columns(list(schema), columns) if told else ()
     return {
         "calendar": told.get("calendar", "auto"),
-        "columns": VALUES,
+        "columns": (*VALUES, *(name for name in further if schema[name].is_numeric())),
         "history": tuple(told.get("history", ())),
-        "sources": tuple(told.get("sources", ())),
+        "sources": sources_told(path, told),
     }, distinct(stamps.to_numpy())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -24,9 +23,10 @@ from ._calendar import holes_in
 from ._columns import VALUES
 from ._frames import bars_to_frame
 from ._manifest import MANIFEST, Manifest
+from ._metadata import read_metadata, sources_told
 from ._names import safe_name
 from ._parts import scan_parts
-from ._raw_files import read_metadata, read_raw_file
+from ._raw_files import further_columns, read_raw_file
 from ._rows import rows_of_frame
 from ._series import covered, holds_series, manifest_of, read_series, timeframes_in, with_manifest
 from ._spans import Span
@@ -92,9 +92,10 @@ class BarStore:
         folder = self._folder_of(venue, symbol, timeframe)
         place = folder / timeframe
         if not (place / MANIFEST).is_file():
-            for column in columns:
-                one_of(f"column of {venue}/{symbol}/{timeframe}, one file,", column, VALUES)
             bars = self.read(venue, symbol, timeframe, start_ms=start_ms, end_ms=end_ms)
+            there = (*VALUES, *bars.more)
+            for column in columns:
+                one_of(f"column of {venue}/{symbol}/{timeframe}, one file,", column, there)
             return bars_to_frame(bars).lazy().select("timestamp", *columns)
 
         def scan(manifest: Manifest) -> pl.LazyFrame:
@@ -183,6 +184,13 @@ class BarStore:
                     damaged.append(error)
         return found
 
+    def describe(self, venue: str, symbol: str, timeframe: str) -> StoredBars:
+        """Return one stored series; only its manifest is read.
+
+        Raises BarsError where it is not there or cannot be described.
+        """
+        return _describe(self._folder_of(venue, symbol, timeframe), timeframe)
+
     def _folder_of(self, venue: str, symbol: str, timeframe: str) -> Path:
         folder = self.path(venue, symbol, timeframe).parent
         if not holds_series(folder, timeframe):
@@ -196,8 +204,9 @@ class BarStore:
         return folder
 
 
-def stored_below(path: Path) -> tuple[BarStore, list[StoredBars]]:
-    """Return the store that a path belongs to, and the series at or below it.
+def stored_below(path: Path) -> tuple[BarStore, list[tuple[str, str, str]]]:
+    """Return the store that a path belongs to, and venue, symbol and timeframe of each series at
+    or below it, of damaged ones as well.
 
     The path is a store's folder, or a venue's, a symbol's or a series' in it. Raises BarsError
     where no series is there.
@@ -207,23 +216,19 @@ def stored_below(path: Path) -> tuple[BarStore, list[StoredBars]]:
     is_symbol = bool(timeframes_in(place))
     is_venue = not is_symbol and place.is_dir() and any(map(timeframes_in, place.iterdir()))
     root = place.parents[1] if is_symbol else place.parent if is_venue else place
-    store = BarStore(root)
-    damaged: list[BarsError] = []
+    venue = "*" if place == root else place.relative_to(root).parts[0]
     found = [
-        one
-        for one in store.list(
-            None if place == root else place.relative_to(root).parts[0], damaged=damaged
-        )
-        if path in (one.path, one.path.with_suffix(""), *one.path.parents)
+        (folder.parent.name, folder.name, timeframe)
+        for folder in sorted(root.glob(f"{venue}/*"))
+        for timeframe in timeframes_in(folder)
+        if path in (folder / timeframe, *(folder / timeframe).parents)
     ]
-    if damaged and not found:
-        raise damaged[0]
     if not found:
         raise BarsError(
             f"{path}: no series of bars there; expected a store, or a VENUE, SYMBOL or TIMEFRAME "
             "folder in one"
         )
-    return store, found
+    return BarStore(root), found
 
 
 def _staged(folder: Path, names: tuple[str, str, str], addition: Addition) -> Staged:
@@ -241,26 +246,20 @@ def _whole_file(folder: Path, timeframe: str) -> Addition:
     bars = read_series(folder, timeframe, venue=folder.parent.name)
     raw = read_raw_file(path, every_column=True)
     part, told = raw.parts[0], raw.metadata
-    own = set(part.columns.values())
-    others = {name: kind for name, kind in part.frame.schema.items() if name not in own}
-    numbers = [name for name, kind in others.items() if kind.is_numeric()]
+    further = further_columns(part.frame.columns, part.columns)
+    numbers = [name for name in further if part.frame[name].dtype.is_numeric()]
     more = part.frame.select(pl.col(numbers).cast(pl.Float64))
+    taken = {*part.columns.values(), *numbers}
     return Addition(
-        rows=rows_of_frame(bars_to_frame(bars).hstack(more)),
+        rows=rows_of_frame(bars_to_frame(replace(bars, more={})).hstack(more)),
         provenance=bars.provenance,
         calendar=bars.calendar,
         calendar_named=told.get("calendar_named"),
         history=bars.history,
-        sources=tuple(_entry_of(entry) for entry in told.get("sources", ())),
+        sources=sources_told(path, told),
         # A file with more than numbers is not all taken, and stays where it is.
-        took_sha256=raw.sha256 if len(numbers) == len(others) else None,
+        took_sha256=raw.sha256 if taken == set(part.frame.columns) else None,
     )
-
-
-def _entry_of(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a single file's metadata tells of a source, as a manifest's entry."""
-    kept = {name: value for name, value in told.items() if name != "imported_at"}
-    return {"source": "file", **kept, "fetched_at": told.get("imported_at")}
 
 
 def _report(staged: Staged, rows_given: int, path: Path) -> WriteReport:
@@ -274,6 +273,7 @@ def _report(staged: Staged, rows_given: int, path: Path) -> WriteReport:
         rows_given=rows_given,
         rows_new=staged.rows_new,
         rows_differing=staged.differing,
+        rows_taken_away=staged.taken_away,
         rows_total=len(stamps),
         first_ms=int(stamps[0]),
         last_ms=int(stamps[-1]),

@@ -66,6 +66,8 @@ class WriteReport:
     rows_new: int
     rows_differing: int
     """Given rows that differ from stored ones: passed over, or put in their place."""
+    rows_taken_away: int
+    """Stored rows of an adjusted past that are no more, as the given ones lack them."""
     rows_total: int
     first_ms: int
     last_ms: int
@@ -93,6 +95,7 @@ class WriteReport:
             "rows_given": self.rows_given,
             "rows_new": self.rows_new,
             "rows_differing": self.rows_differing,
+            "rows_taken_away": self.rows_taken_away,
             "rows_total": self.rows_total,
             "first": utc_text(self.first_ms),
             "last": utc_text(self.last_ms),

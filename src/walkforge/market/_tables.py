@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -30,6 +31,8 @@ class Table:
     usable: BoolArray
     stamp_form: str
     problems: tuple[Finding, ...]
+    more: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Further columns (n,) of numbers, NaN where a cell is empty."""
 
     def __len__(self) -> int:
         return len(self.timestamp)
@@ -72,7 +75,23 @@ def read_table(part: Part) -> Table:
         usable=usable,
         stamp_form=stamps.form,
         problems=tuple(_one_per_kind(problems)),
+        more=_further_numbers(part),
     )
+
+
+def _further_numbers(part: Part) -> dict[str, FloatArray]:
+    """Return the columns beside those of bars that hold numbers alone, or nothing."""
+    cells = {name: part.frame[name] for name in part.further}
+    numbers = {
+        name: found.cast(pl.Float64, strict=False)
+        for name, found in cells.items()
+        if found.dtype.is_numeric() or found.dtype == pl.String
+    }
+    return {
+        name: found.fill_null(np.nan).to_numpy()
+        for name, found in numbers.items()
+        if found.null_count() == cells[name].null_count()
+    }
 
 
 def _read_numbers(part: Part, name: str, cells: pl.Series) -> tuple[np.ndarray, list[Finding]]:

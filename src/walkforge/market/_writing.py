@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ import numpy as np
 from walkforge.base import BarsError, IntArray, digest_of_file, timeframe_ms, utc_text
 
 from ._calendar import CALENDAR_SHOWS_MS, DAY_MS, infer_calendar
+from ._lacking import lacking_stamps
 from ._manifest import MANIFEST, Manifest, StoredPart, read_manifest, write_manifest
 from ._names import counted
 from ._parts import by_period, read_part, refuse_damage, scan_parts, write_part
@@ -56,6 +57,11 @@ class Addition:
     took_sha256: str | None = None
     """The single file that these are the bars of."""
     on_conflict: str = "refuse"
+    speaks_for: Span | None = None
+    """The span of which a replacement says all there is; None is from its first to its last row."""
+    adjusts: bool = False
+    """Whether a replacement changes the prices of a past: stored bars that it lacks go, where
+    they would stand at those of before."""
     reason: str = ""
     """Why bars are replaced; stands in the history with their number, where any were."""
     place: Callable[[int], str] = utc_text
@@ -84,6 +90,7 @@ class Staged:
     """The stamps of the whole series (n,)."""
     rows_new: int
     differing: int
+    taken_away: int
     changed: bool
 
 
@@ -99,27 +106,26 @@ def stage(
     manifest = _grown(names, old, addition)
     _begin(place)
     known = {} if old is None else {part.file.split(".")[0]: part for part in old.parts}
-    joined = {
-        period: _join(place, known.get(period), rows, addition)
-        for period, rows in by_period(addition.rows, names[2])
-    }
-    changed = {period: one.rows for period, one in joined.items() if one.changed}
+    done = _join_periods(place, known, names[2], addition)
+    changed = {period: one.rows for period, one in done.joined.items() if one.changed}
     untouched = [part for period, part in known.items() if period not in changed]
     stamps = _all_stamps(place, untouched, changed)
     manifest = replace(
         manifest,
         calendar=_calendar(manifest, stamps, first=old is None),
-        history=(*manifest.history, *_replaced(joined.values(), addition)),
+        history=(*manifest.history, *_told(done, addition)),
         columns=_all_columns(manifest, changed),
     )
     written = _write_parts(place, manifest, known, changed, addition)
-    parts = tuple(part for _, part in sorted({**known, **written}.items()))
-    manifest = replace(manifest, parts=parts)
+    emptied = changed.keys() - written.keys()
+    parts = {period: part for period, part in known.items() if period not in emptied} | written
+    manifest = replace(manifest, parts=tuple(parts[period] for period in sorted(parts)))
     return Staged(
         manifest,
         stamps,
-        rows_new=sum(one.new for one in joined.values()),
-        differing=sum(one.differing for one in joined.values()),
+        rows_new=sum(one.new for one in done.joined.values()),
+        differing=done.differing,
+        taken_away=done.taken_away,
         changed=manifest != old,
     )
 
@@ -178,36 +184,83 @@ def _unlink_ours(place: Path, named: set[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _replaced(joined: Iterable[Joined], addition: Addition) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What an addition makes of the periods that it touches."""
+
+    joined: dict[str, Joined]
+    lacking: int
+    """Stored bars that a replacement speaks for and does not have."""
+    taken_away: int
+
+    @property
+    def differing(self) -> int:
+        return sum(one.differing for one in self.joined.values())
+
+
+def _join_periods(
+    place: Path, known: Mapping[str, StoredPart], timeframe: str, addition: Addition
+) -> _Done:
+    """Return the rows of every period that has new ones, or that a replacement speaks for."""
+    new = dict(by_period(addition.rows, timeframe))
+    span = _spoken_for(addition)
+    before = {
+        period: _stored_rows(place, part)
+        for period, part in known.items()
+        if period in new or (span and part.first_ms < span.end_ms and part.last_ms >= span.start_ms)
+    }
+    lacking = stale = np.empty(0, dtype=np.int64)
+    if span:
+        lacking, at_old_prices = lacking_stamps(before.values(), addition.rows, span)
+        stale = at_old_prices if addition.adjusts else stale
+    joined = {
+        period: _join(before.get(period), new.get(period), stale, addition)
+        for period in sorted({*before, *new})
+    }
+    return _Done(joined, len(lacking), len(stale))
+
+
+def _spoken_for(addition: Addition) -> Span | None:
+    """Return the span of which an addition says all there is, None where it says so of none."""
+    stamps = addition.rows.timestamp
+    if addition.on_conflict != "replace":
+        return None
+    if addition.speaks_for is not None or not len(stamps):
+        return addition.speaks_for
+    return Span(int(stamps[0]), int(stamps[-1]) + 1)
+
+
+def _stored_rows(place: Path, part: StoredPart) -> Rows:
+    # What is damaged would get a new digest, and be believed from then on.
+    try:
+        refuse_damage(place, [part])
+    except FileNotFoundError:
+        raise part_is_gone(place, part.file) from None
+    return read_part(place, part)
+
+
+def _join(before: Rows | None, new: Rows | None, stale: IntArray, addition: Addition) -> Joined:
+    before, new = before or Rows.none(), new or Rows.none()
+    kept = before.take(~np.isin(before.timestamp, stale)) if len(stale) else before
+    joined = join_rows(kept, new, on_conflict=addition.on_conflict, place=addition.place)
+    return replace(joined, changed=joined.changed or len(kept) < len(before))
+
+
+def _told(done: _Done, addition: Addition) -> list[str]:
     """Return what a replacement did to stored bars, for the history."""
-    if addition.on_conflict not in ("replace", "renew"):
+    if addition.on_conflict != "replace":
         return []
-    every = list(joined)
-    differing, lacking = sum(one.differing for one in every), sum(one.lacking for one in every)
-    lines = []
-    if differing:
-        lines.append(f"{counted(differing, 'bar')} replaced: {addition.reason}")
-    if lacking:
-        # Kept where it may be the new file that lost them.
-        done = "kept" if addition.on_conflict == "replace" else "taken away"
-        lines.append(f"{counted(lacking, 'bar')} {done} that are not in it: {addition.reason}")
-    return lines
-
-
-def _join(place: Path, part: StoredPart | None, rows: Rows, addition: Addition) -> Joined:
-    if part is None:
-        before = Rows.none()
-    else:
-        # What is damaged would get a new digest, and be believed from then on.
-        try:
-            refuse_damage(place, [part])
-        except FileNotFoundError:
-            raise part_is_gone(place, part.file) from None
-        before = read_part(place, part)
-    within = addition.asked[0] if len(addition.asked) == 1 else None
-    return join_rows(
-        before, rows, on_conflict=addition.on_conflict, within=within, place=addition.place
-    )
+    counts = {
+        "replaced": done.differing,
+        # Of an adjusted past the same bars may lack every day; that they stay is worth no line.
+        "kept that are not in it": 0 if addition.adjusts else done.lacking,
+        "taken away that are not in it": done.taken_away,
+    }
+    return [
+        f"{counted(count, 'bar')} {what}: {addition.reason}"
+        for what, count in counts.items()
+        if count
+    ]
 
 
 def _write_parts(
@@ -217,7 +270,7 @@ def _write_parts(
     changed: Mapping[str, Rows],
     addition: Addition,
 ) -> dict[str, StoredPart]:
-    """Write the rows of every changed period; return the new entries."""
+    """Write the rows of every changed period that has any; return the new entries."""
     # Each part tells by itself what it is, so that a copy of it stays what it was.
     told = ("venue", "symbol", "timeframe", "provenance", "calendar", "history")
     metadata = {name: getattr(manifest, name) for name in told}
@@ -232,6 +285,7 @@ def _write_parts(
             written_at=_now(),
         )
         for period, rows in changed.items()
+        if len(rows)
     }
 
 
@@ -256,7 +310,7 @@ def _grown(names: tuple[str, str, str], old: Manifest | None, addition: Addition
         calendar=addition.calendar_named or grown.calendar,
         provenance=common_provenance("/".join(names), old.provenance, addition.provenance),
         calendar_named=addition.calendar_named or old.calendar_named,
-        history=tuple(dict.fromkeys([*old.history, *addition.history])),
+        history=(*old.history, *(line for line in addition.history if line not in old.history)),
         took_sha256=old.took_sha256 or addition.took_sha256,
     )
 

@@ -44,14 +44,22 @@ class SeriesFiles:
         return self._files(self._listing.files(self._monthly_prefix))
 
     @cached_property
-    def first_ms(self) -> int | None:
+    def begin_ms(self) -> int | None:
         """Where the first file begins, None where there is none."""
-        # Four names are the first two days and their checksums.
-        early_days = self._files(self._listing.first_files(self._daily_prefix, most=4))[:1]
-        if self.monthly and early_days and touches(early_days[0].span, [self.monthly[0].span]):
-            return early_days[0].span.start_ms  # the day of the first month, which days tell
-        begins = [file.span.start_ms for file in (*self.monthly[:1], *early_days)]
+        begins = [file.span.start_ms for file in (*self.monthly[:1], *self._first_days)]
         return min(begins, default=None)
+
+    @cached_property
+    def first_ms(self) -> int | None:
+        """Where the first bar is to be looked for: within the first month its days tell.
+
+        A few symbols have bars before, in a month whose first days have no file of their own.
+        """
+        if self.monthly and self._first_days:
+            day = self._first_days[0].span
+            if touches(day, [self.monthly[0].span]):
+                return day.start_ms
+        return self.begin_ms
 
     @cached_property
     def last_ms(self) -> int | None:
@@ -83,6 +91,12 @@ class SeriesFiles:
     def span_of(self, name: str) -> Span | None:
         """Return the month or day of a file of this series, None for other names."""
         return _span_of(name, self._stem)
+
+    @cached_property
+    def _first_days(self) -> list[ArchiveFile]:
+        """The first day that has a file of its own, alone."""
+        # Four names are the first two days and their checksums.
+        return self._files(self._listing.first_files(self._daily_prefix, most=4))[:1]
 
     def _files(self, entries: list[Entry]) -> list[ArchiveFile]:
         found = []

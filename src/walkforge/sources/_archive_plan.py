@@ -19,12 +19,12 @@ def choose_files(
 
     A file in `files` (name: version) comes again where its version changed, and never else: the
     same bytes hold the same bars. What a month that was fetched leaves open is for those of its
-    days that were not.
+    days that were not. A day without a version failed when it was to mend its month.
     """
-    if series.first_ms is None:
+    if series.begin_ms is None:
         return []
     # Nothing lies before the first file; asking the days for it would list them all.
-    missing = _within(missing, Span(series.first_ms, max(series.first_ms, wanted.end_ms)))
+    missing = _within(missing, Span(series.begin_ms, max(series.begin_ms, wanted.end_ms)))
     months = [(file, _issued_anew(file, files)) for file in _touching(series.monthly, [wanted])]
     chosen = [
         (file, anew or _has_days_of(file, series, files))
@@ -51,7 +51,7 @@ def _days(
         (file, _issued_anew(file, files)) for file in _touching(series.daily(min(needed)), [wanted])
     ]
     return [
-        (file, anew)
+        (file, anew and files[file.name] != "")
         for file, anew in days
         if anew or (file.name not in files and touches(file.span, left))
     ]

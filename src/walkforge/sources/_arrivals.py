@@ -16,6 +16,7 @@ from walkforge.market import (
     bars_from_frame,
     join_rows,
     rows_of_frame,
+    spans_left,
     touches,
 )
 
@@ -35,7 +36,7 @@ def refuse_odd_bars(source: Source, delivery: Delivery) -> None:
         symbol=piece.symbol,
         timeframe=piece.timeframe,
         provenance=source.provenance,
-        calendar=source.calendar,
+        calendar=_calendar(source, [delivery]),
     )
     place = f"{source.name}: {piece.name}"
     refuse_strangers(frame, piece.span, place, way_out="nothing of it is stored")
@@ -49,8 +50,10 @@ class Arrivals:
         self.differing = 0
         """Bars that differ within what came at once; the first in the plan's order count."""
         self._source, self._store = source, store
-        self._place = {piece.name: number for number, piece in enumerate(plan.pieces)}
-        self._open = {piece.name for piece in plan.pieces}
+        self._place = {piece: number for number, piece in enumerate(plan.pieces)}
+        self._open = set(plan.pieces)
+        self._anew = [piece for piece in plan.pieces if piece.replaces]
+        """What takes the place of stored bars and is not stored yet."""
         self._waiting: list[Delivery] = []
         self._stored_before = False
 
@@ -61,7 +64,7 @@ class Arrivals:
 
     def take(self, piece: Piece, delivery: Delivery | None) -> None:
         """Keep what a piece brought until it is stored; None where it failed."""
-        self._open.discard(piece.name)
+        self._open.discard(piece)
         if delivery is not None:
             self._waiting.append(delivery)
 
@@ -69,42 +72,49 @@ class Arrivals:
         """Forget what waits: it cannot be stored."""
         self._waiting = []
 
-    def store(self, *, last: bool = False) -> list[WriteReport]:
+    def store(self) -> list[WriteReport]:
         """Add what waits to the series; return a report per addition.
 
-        What takes the place of stored bars waits for pieces of the same span: of two such files
-        the later in the plan counts, whichever came first. The `last` time nothing waits. Raises
-        BarsError where the store refuses; what waits then stays.
+        Of two files that take the place of stored bars the later in the plan counts, so it waits
+        for the other one, and where that does not come, both have to come again. What brought no
+        bar waits for a series that can remember it. Raises BarsError where the store refuses; what
+        waits then stays.
         """
-        self._waiting.sort(key=lambda delivery: self._place[delivery.piece.name])
+        self._waiting.sort(key=lambda delivery: self._place[delivery.piece])
         plain = [d for d in self._waiting if not d.piece.replaces]
-        anew = [d for d in self._waiting if d.piece.replaces]
         added = [self._add(plain, "keep")] if plain else []
-        self._waiting = anew
-        still = [p.span for p in self.plan.pieces if p.name in self._open and p.replaces]
-        for delivery in anew:
-            if last or not touches(delivery.piece.span, still):
-                added.append(self._add([delivery], "renew" if delivery.piece.whole else "replace"))
-                self._waiting = [d for d in self._waiting if d is not delivery]
+        for delivery in [d for d in self._waiting if d.piece.replaces]:
+            if not touches(delivery.piece.span, self._anew_before(delivery.piece)):
+                added.append(self._add([delivery], "replace"))
         return [report for report in added if report is not None]
+
+    def _anew_before(self, piece: Piece) -> list[Span]:
+        return [one.span for one in self._anew if self._place[one] < self._place[piece]]
 
     def _add(self, deliveries: Sequence[Delivery], on_conflict: str) -> WriteReport | None:
         names = (self._source.venue, self.plan.symbol, self.plan.timeframe)
         rows = self._rows(deliveries)
         if not len(rows) and not self._store.holds(*names):
             return None
+        asked = self._asked(deliveries)
         addition = Addition(
             rows=rows,
             provenance=self._source.provenance,
-            calendar=self._source.calendar,
+            calendar=_calendar(self._source, deliveries),
+            history=tuple(dict.fromkeys(line for d in deliveries for line in d.history)),
             sources=tuple(_entry(self._source, d) for d in deliveries),
-            asked=self._asked(deliveries),
+            asked=asked,
             asked_of=self._source.name,
             on_conflict=on_conflict,
+            speaks_for=asked[0],
+            adjusts=deliveries[0].piece.whole,
             reason=", ".join(f"{d.piece.name} came again" for d in deliveries if d.piece.replaces),
         )
         report = self._store.add(*names, addition)
         self._stored_before = True
+        stored = {delivery.piece for delivery in deliveries}
+        self._waiting = [d for d in self._waiting if d.piece not in stored]
+        self._anew = [piece for piece in self._anew if piece not in stored]
         return report
 
     def _rows(self, deliveries: Sequence[Delivery]) -> Rows:
@@ -116,12 +126,20 @@ class Arrivals:
         return rows
 
     def _asked(self, deliveries: Sequence[Delivery]) -> tuple[Span, ...]:
-        """Return what is answered for: the pieces, and what lies before the source's first bar."""
+        """Return what is answered for: each piece, then what lies before the source's first bar."""
         asked = [Span(d.piece.span.start_ms, d.answered_to_ms) for d in deliveries]
         first_ms = self.plan.first_ms
         if first_ms is not None and not self._stored_before:
-            asked.append(Span(self.plan.wanted.start_ms, first_ms))
+            before = Span(self.plan.wanted.start_ms, first_ms)
+            # A file may hold bars where the source believes that there are none yet.
+            asked += spans_left([before], [piece.span for piece in self.plan.pieces])
         return tuple(asked)
+
+
+def _calendar(source: Source, deliveries: Sequence[Delivery]) -> str:
+    """Return the calendar that all deliveries tell, else the source's."""
+    told = {delivery.calendar for delivery in deliveries}
+    return told.pop() if len(told) == 1 and "auto" not in told else source.calendar
 
 
 def _entry(source: Source, delivery: Delivery) -> dict[str, Any]:

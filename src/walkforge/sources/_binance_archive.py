@@ -113,7 +113,7 @@ class BinanceArchive:
         return [Listing(symbol) for symbol in self._symbols]
 
     def first_ms(self, symbol: str, timeframe: str) -> int | None:
-        """Return where the first file begins; the first bar opens then, or within that file.
+        """Return where the first month begins, or the first of its days that has a file.
 
         None where the archive has no file. Raises UsageError as the interface says.
         """
@@ -156,26 +156,24 @@ class BinanceArchive:
     def fetch(self, piece: Piece, halt: Event) -> Delivery:
         """Download a file, compare it with its checksum and read its bars.
 
-        Bars that a month lacks come from the files of its days, where these have them. Raises
-        FetchError where a file does not come, differs from its checksum, or holds anything but
-        bars of its month or day.
+        Bars that a month lacks come from the files of its days, where these have them; a day that
+        fails is told, and the month comes without it. Raises FetchError where a file does not
+        come, differs from its checksum, or holds anything but bars of its month or day.
         """
         got, frame = self._bars_of(piece.place, piece.span, piece.timeframe, halt)
-        downloads, days = [got], []
-        if piece.span.end_ms - piece.span.start_ms > _DAY_MS:
-            series = self._files_of(piece.symbol, piece.timeframe)
-            days = days_for_holes(series, piece.span, frame, piece.timeframe, halt=halt)
-        taken = []
-        for day in days:
+        downloads, days, failed = [got], {}, {}
+        for day in self._days_for(piece, frame, halt):
             try:
                 more, bars = self._bars_of(day.key, day.span, piece.timeframe, halt)
-            except SourceUnreachableError:
-                raise
-            except FetchError:
-                continue  # a month is worth more than one of its days; a repair asks for it again
-            taken.append(day)
-            downloads.append(more)
-            frame = with_bars_of(frame, bars)
+            except FetchError as error:
+                if halt.is_set() or isinstance(error, SourceUnreachableError):
+                    raise
+                # Without a version it counts as issued anew until it has come by itself.
+                days[day.name], failed[day.name] = "", str(error)
+            else:
+                days[day.name] = day.version
+                downloads.append(more)
+                frame = with_bars_of(frame, bars)
         return Delivery(
             piece=piece,
             frame=frame if len(frame) else None,
@@ -185,15 +183,17 @@ class BinanceArchive:
                 "url": got.url,
                 "sha256": got.sha256,
                 "checksum_agreed": all(each.checksum_agreed for each in downloads),
-                **({"days": {day.name: day.version for day in taken}} if taken else {}),
+                **({"days": days} if days else {}),
             },
+            failed=failed,
         )
 
     def funding(self, symbol: str, span: Span, halt: Event) -> pl.DataFrame:
         """Return the funding rates paid in a span: `timestamp` (Datetime ms UTC) and `rate`.
 
-        The archive has whole months that are over. Ctrl-C sets `halt` and ends at once. Raises
-        UsageError for spot and for symbols that are not listed, otherwise as `fetch`.
+        The archive has whole months that are over, and the last one comes to its end. Ctrl-C sets
+        `halt` and ends at once. Raises UsageError for spot and for symbols that are not listed,
+        otherwise as `fetch`.
         """
         if self._market == "spot":
             raise UsageError(
@@ -212,9 +212,8 @@ class BinanceArchive:
                 raise
             finally:
                 threads.shutdown(cancel_futures=True)
-        moment_ms = pl.col("timestamp").dt.epoch("ms")
         rates = pl.concat([no_funding(), *frames]).unique().sort("timestamp")
-        return rates.filter((moment_ms >= span.start_ms) & (moment_ms < span.end_ms))
+        return rates.filter(pl.col("timestamp").dt.epoch("ms") >= span.start_ms)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -237,6 +236,13 @@ class BinanceArchive:
                 stem=f"{symbol}-{timeframe}",
             )
         return self._series[key]
+
+    def _days_for(self, piece: Piece, frame: pl.DataFrame, halt: Event) -> list[ArchiveFile]:
+        """Return the files of the days of which a piece lacks bars, none where it is a day."""
+        if piece.span.end_ms - piece.span.start_ms == _DAY_MS:
+            return []
+        series = self._files_of(piece.symbol, piece.timeframe)
+        return days_for_holes(series, piece.span, frame, piece.timeframe, halt=halt)
 
     def _funding_files(self, symbol: str, span: Span) -> list[ArchiveFile]:
         series = SeriesFiles(
@@ -274,9 +280,10 @@ class BinanceArchive:
 
 
 def _holds_nothing_new(month: Span, start_ms: int) -> bool:
-    """Return whether a month of funding rates ends before the next rate after a known one.
+    """Return whether a month of funding rates ends soon after a known one, so that it was its last.
 
-    A span that goes on after a known rate begins right after its hour.
+    A span that goes on after a known rate begins right after its hour. That rate came with the
+    whole of its month, however often the symbol pays.
     """
     goes_on = start_ms % _HOUR_MS == 1
     return goes_on and month.end_ms - start_ms < _LONGEST_FUNDING_MS

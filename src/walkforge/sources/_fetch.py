@@ -82,14 +82,18 @@ def fetch(
     reached at all. Bars that differ from stored ones are passed over and counted, unless their
     file was issued anew. Ctrl-C stores what has come, and then ends.
 
+    A series of which the store holds nothing afterwards is told as one that failed.
+
     Raises BarsError where the store cannot be written.
     """
     return _Fetch(source, store, plans, watcher or _Silent()).run()
 
 
 def _none_there(plan: SeriesPlan) -> str:
-    start_ms, end_ms = plan.wanted
-    begins = "" if plan.first_ms is None else f"; its bars begin {utc_text(plan.first_ms)}"
+    (start_ms, end_ms), first_ms = plan.wanted, plan.first_ms
+    begins = ""
+    if first_ms is not None and not start_ms <= first_ms < end_ms:
+        begins = f"; its bars begin {utc_text(first_ms)}"
     return f"no bars from {utc_text(start_ms)} to {utc_text(end_ms)}{begins}. Ask for another span."
 
 
@@ -123,18 +127,27 @@ class _Fetch:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-            self._store(self._arrivals, last=True)
+            self._store(self._arrivals)
+        for plan in self._plans:
+            self._look_back_at(plan)
         return self._report
 
     def _look_at(self, plan: SeriesPlan) -> None:
         """Say of a series that brings nothing why it does."""
         if plan.problem:
+            self._report.series[plan.name].nothing = "nothing asked for"
             self._report.failed.append(FailedPiece(plan.name, "", plan.problem))
         elif plan.missing and not plan.pieces:
             lacks = f"{self._source.name} has none of the bars that are missing"
             self._report.series[plan.name].nothing = lacks
-            if not self._held.holds(self._source.venue, plan.symbol, plan.timeframe):
-                self._report.failed.append(FailedPiece(plan.name, "", _none_there(plan)))
+
+    def _look_back_at(self, plan: SeriesPlan) -> None:
+        """Say of a series of which nothing is stored that there is nothing, if that is why."""
+        stopped = self._report.stopped is not None and plan.pieces
+        told = stopped or plan.name in {one.series for one in self._report.failed}
+        stored = self._held.holds(self._source.venue, plan.symbol, plan.timeframe)
+        if plan.missing and not stored and not told:
+            self._report.failed.append(FailedPiece(plan.name, "", _none_there(plan)))
 
     def _fetch_all(self, pool: ThreadPoolExecutor) -> None:
         """Keep all connections busy, and store what has come every few seconds."""
@@ -186,6 +199,8 @@ class _Fetch:
             self._fail(plan, job.piece, error)
             return
         job.arrivals.take(job.piece, delivery)
+        for part, reason in delivery.failed.items():
+            self._report.failed.append(FailedPiece(plan.name, part, reason))
         series = self._report.series[plan.name]
         series.pieces += 1
         series.received_bytes += delivery.received_bytes
@@ -201,11 +216,11 @@ class _Fetch:
         self._report.failed.append(FailedPiece(plan.name, piece.name, str(error)))
         self._watcher.failed(plan, piece, error)
 
-    def _store(self, arrivals: Sequence[Arrivals], *, last: bool = False) -> None:
+    def _store(self, arrivals: Sequence[Arrivals]) -> None:
         for one in arrivals:
             series = self._report.series[one.plan.name]
             try:
-                written = one.store(last=last)
+                written = one.store()
             except BarsError as error:
                 one.drop()
                 if getattr(error.__cause__, "errno", None) in _DISK_REFUSES:
@@ -217,6 +232,7 @@ class _Fetch:
             for report in written:
                 series.rows_new += report.rows_new
                 series.rows_differing += report.rows_differing
+                series.rows_taken_away += report.rows_taken_away
                 series.written = report
                 self._watcher.stored(one.plan, report)
             series.rows_differing += one.differing

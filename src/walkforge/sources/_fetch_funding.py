@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
-import numpy as np
-
 from walkforge.base import IntArray, SourceUnreachableError, UsageError, WalkforgeError
 from walkforge.market import (
     BarStore,
@@ -21,9 +19,6 @@ from walkforge.market import (
 
 from ._report import FailedPiece, FetchReport
 from ._source import FundingSource, Source
-
-# Rates are settled every eight hours at most; a day without one is a day that lacks.
-_LONGEST_INTERVAL_MS = 86_400_000
 
 
 def fetch_funding(
@@ -63,18 +58,20 @@ def _fetch_one(source: FundingSource, name: str, folder: Path, span: Span) -> in
         return 0  # no bars came, so nobody needs its rates
     new = 0
     for missing in spans_left([span], funding_asked(folder, name)):
+        is_last = missing.end_ms == span.end_ms
         frame = source.funding(folder.name, missing, Event())
         stamps = frame["timestamp"].dt.epoch("ms").to_numpy()
         entry = {"source": name, "fetched_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        new += write_funding(folder, frame, entry=entry, asked=_answered(stamps, missing))
+        new += write_funding(folder, frame, entry=entry, asked=_answered(stamps, missing, is_last))
     return new
 
 
-def _answered(stamps: IntArray, missing: Span) -> list[Span]:
-    """Return the spans without a pause that no funding interval explains.
+def _answered(stamps: IntArray, missing: Span, is_last: bool) -> list[Span]:
+    """Return what the stamps that came say about a span that was asked for.
 
-    A source may get later what it lacks now: a month that is not published yet.
+    Where a source has later rates, it has no others before them. What follows its last one may
+    come yet: a month that is not published.
     """
-    moments = np.concatenate([[missing.start_ms], stamps + 1])
-    close = np.flatnonzero(np.diff(moments) <= _LONGEST_INTERVAL_MS)
-    return [Span(int(moments[row]), int(moments[row + 1])) for row in close]
+    if not is_last:
+        return [missing]
+    return [Span(missing.start_ms, int(stamps[-1]) + 1)] if len(stamps) else []

@@ -147,6 +147,8 @@ class Files:
             frame=found.frame,
             answered_to_ms=piece.span.end_ms,
             received_bytes=path.stat().st_size,
+            calendar=found.calendar,
+            history=found.history,
             entry={"sha256": found.sha256, "checksum_agreed": found.checksum_agreed},
         )
 

@@ -28,6 +28,8 @@ class FetchedSeries:
     rows_new: int = 0
     rows_differing: int = 0
     """Bars that differ from stored ones: passed over, or put in their place if issued anew."""
+    rows_taken_away: int = 0
+    """Stored bars of an adjusted past that did not come anew, at the prices of today."""
     written: WriteReport | None = None
     """The series as it stands now; None where nothing was stored."""
     nothing: str = "nothing new"
@@ -39,6 +41,11 @@ class FetchedSeries:
             return f"{self.series}: {self.nothing}"
         here = self.written
         differ = f"; {self.rows_differing} differ from stored ones" if self.rows_differing else ""
+        if self.rows_taken_away:
+            differ += (
+                f"; {self.rows_taken_away} stored ones taken away: they did not come at the prices "
+                "of today"
+            )
         return (
             f"{here.venue}/{self.series}: {self.rows_new} new bars; now {here.rows_total} from "
             f"{utc_text(here.first_ms)} to {utc_text(here.last_ms)} with {here.holes} holes{differ}"
@@ -52,6 +59,7 @@ class FetchedSeries:
             "received_bytes": self.received_bytes,
             "rows_new": self.rows_new,
             "rows_differing": self.rows_differing,
+            "rows_taken_away": self.rows_taken_away,
             "stored": None if self.written is None else self.written.as_dict(),
         }
 

@@ -45,7 +45,8 @@ class Piece:
     replaces: bool = False
     """Whether its bars take the place of stored ones that differ: a file issued anew."""
     whole: bool = False
-    """Whether, with `replaces`, stored bars of its span that it lacks go: an adjusted past."""
+    """Whether, with `replaces`, it is an adjusted past: stored bars of its span that it lacks go
+    where it changed the prices around them, and stay where it did not."""
     place: str = ""
     """Where the source finds it; nobody else reads it."""
 
@@ -62,8 +63,14 @@ class Delivery:
     answered_to_ms: int
     """The piece is answered for up to here: its end, or the close of the last complete bar."""
     received_bytes: int = 0
+    calendar: str = "auto"
+    """What the piece itself tells; `auto` where it tells nothing."""
+    history: tuple[str, ...] = ()
+    """What was done to its bars before, as the piece tells."""
     entry: dict[str, Any] = field(default_factory=dict)
     """What a manifest keeps beside name, version and time: `sha256`, `url`, `checksum_agreed`."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Parts of it that did not come, by name, and why; `pieces` asks for each of them again."""
 
 
 class Source(Protocol):
@@ -145,7 +152,8 @@ class FundingSource(Protocol):
     def funding(self, symbol: str, span: Span, halt: Event) -> pl.DataFrame:
         """Return `timestamp` (Datetime ms UTC, rising) and `rate` (Float64) of the span.
 
-        A rate is the fraction of the notional that longs pay to shorts. Raises FetchError.
+        Rates right after the span may come along. A rate is the fraction of the notional that
+        longs pay to shorts. Raises FetchError.
         """
 
 
