@@ -34,7 +34,7 @@ _DRAWN = """
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def chromium() -> Iterator[Any]:
     """Return the system's Chromium, or skip and say why."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -46,6 +46,14 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """Return the browser; pages that a test has opened are closed after it."""
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 class Visit:
@@ -92,12 +100,17 @@ def test_every_picture_is_drawn_and_nothing_complains_or_overflows(
     assert [url for url in visit.requests if not url.startswith("data:")] == [report.as_uri()]
 
 
+@pytest.fixture(scope="module")
+def many_series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a run of tokens with hundreds of series."""
+    return write_report(make_token_run(tmp_path_factory.mktemp("many") / "market", n_series=300))
+
+
 @pytest.mark.parametrize("viewport", [_PHONE, _DESKTOP], ids=["phone", "desktop"])
 def test_a_run_of_tokens_with_hundreds_of_series_fits_the_screen(
-    browser: Any, tmp_path: Path, viewport: dict[str, int]
+    browser: Any, many_series: Path, viewport: dict[str, int]
 ) -> None:
-    report = write_report(make_token_run(tmp_path / "market", n_series=300))
-    visit = Visit(browser, report, viewport, "light")
+    visit = Visit(browser, many_series, viewport, "light")
     drawn = {picture["name"]: picture for picture in visit.page.evaluate(_DRAWN)}
     for name in ("plot-tokens", "plot-token-accuracy"):
         assert drawn[name]["traces"] > 0

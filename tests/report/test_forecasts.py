@@ -22,7 +22,7 @@ from walkforge.report._forecast_fan import _stretch
 from walkforge.report._forecasts import forecasts
 from walkforge.report._run import read_run
 
-browser = test_browser.browser
+browser, chromium = test_browser.browser, test_browser.chromium
 PICTURES = ["forecast-saved", "forecast-steps", "forecast-coverage", "forecast-fan"]
 
 

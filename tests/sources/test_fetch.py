@@ -1,7 +1,6 @@
 """What is missing is fetched, all of it and once; whatever goes wrong, nothing stored is lost."""
 
 import dataclasses
-import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -13,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawn import START_MS, random_bars
+from forked import begin
 from served import Quiet, ServedBars
 from sources import killed_fetch
 from walkforge.base import BarsError, FetchError, SourceUnreachableError
@@ -239,13 +239,12 @@ def _one_by_one(source, store):
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_a_fetch_killed_at_any_moment_leaves_a_whole_store(data, tmp_path_factory, forked):
+def test_a_fetch_killed_at_any_moment_leaves_a_whole_store(data, tmp_path_factory):
     """Fifty kills at moments spread over a fetch; after the last one a fetch completes the work."""
     root = tmp_path_factory.getbasetemp() / "killed"
     whole = killed_fetch.served().bars
-    after_s = data.draw(st.floats(0.0, 0.4))
-    child = forked.Process(target=killed_fetch.run, args=(root,))
-    child.start()
+    after_s = data.draw(st.floats(0.1, 0.6))
+    child = begin(killed_fetch.run, root)
     time.sleep(after_s)
     child.kill()
     child.join()
@@ -263,14 +262,6 @@ def test_a_fetch_killed_at_any_moment_leaves_a_whole_store(data, tmp_path_factor
     import shutil
 
     shutil.rmtree(root)
-
-
-@pytest.fixture(scope="module")
-def forked():
-    """Processes that begin with everything imported, so that a kill meets the work itself."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sources.killed_fetch"])
-    return context
 
 
 def test_one_series_that_cannot_be_stored_stops_no_other(bars, store):

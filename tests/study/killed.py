@@ -1,10 +1,7 @@
-"""A run in a process of its own that kills itself at a chosen moment, as a power cut would.
+"""Work in a process of its own that kills itself at a chosen moment, as a power cut would.
 
-    python killed.py BARS RUN STAGE N    dies at the Nth move after STAGE began; "" counts from
-                                         the start, and N = 0 never dies
-
-Moves are all signs of life that a watcher sees, and everything that is done to files inside RUN.
-Prints how many moves the stage had.
+Moments are counted in moves: all signs of life that a watcher sees, and everything that is done to
+files inside the folder of a run or a search.
 """
 
 import os
@@ -12,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from study.searches import search
 from study_runs import small_study
 from walkforge import study
 from walkforge.base import Silent
@@ -54,16 +52,21 @@ class Killer(Silent):
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main() -> None:
-    bars, run, stage, dies_at = sys.argv[1:]
-    killer = Killer(Path(run), stage, int(dies_at))
+def begin_or_resume(venue: Path, run: Path, stage: str, dies_at: int) -> None:
+    """Die at a move after a stage of a run began; "" counts from the start, and 0 never dies."""
+    killer = Killer(run, stage, dies_at)
     sys.addaudithook(killer.on_event)
-    if (Path(run) / "study.yaml").exists():
-        study.resume(Path(run), watcher=killer)
+    if (run / "study.yaml").exists():
+        study.resume(run, watcher=killer)
     else:
-        study.run(small_study(f"data.bars={bars}"), Path(run), watcher=killer)
-    sys.stdout.write(f"{killer.moves}\n")
+        study.run(small_study(f"data.bars={venue}"), run, watcher=killer)
 
 
-if __name__ == "__main__":
-    main()
+def search_or_resume(venue: Path, folder: Path, dies_at: int) -> None:
+    """Die at a move of a search; 0 never dies."""
+    killer = Killer(folder, "", dies_at)
+    sys.addaudithook(killer.on_event)
+    if (folder / "study.yaml").exists():
+        study.resume_tuning(folder, watcher=killer)
+    else:
+        study.tune(search(f"data.bars={venue}"), folder, watcher=killer)

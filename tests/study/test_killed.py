@@ -1,21 +1,18 @@
 """Killed at any moment, a run goes on to the very same weights and numbers."""
 
 import json
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
 
+from forked import exit_code
+from study.killed import begin_or_resume
 from study_runs import small_bars
 from walkforge.market import bars_to_frame
 from walkforge.registry import read_bundle
 
-TESTS = Path(__file__).resolve().parents[1]
 STAGES = ["", "features, labels and folds", "training", "baselines", "measures", "backtest",
           "verdict and report"]  # fmt: skip
 TABLES = [
@@ -38,13 +35,9 @@ def venue(tmp_path_factory):
 
 def _go(venue, run, stage="", dies_at=0) -> int:
     """Run or resume in a process of its own; return its exit status."""
-    words = [sys.executable, str(TESTS / "study" / "killed.py"), venue, run, stage, dies_at]
-    environment = os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [str(word) for word in words], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode in (0, -9), done.stderr
-    return done.returncode
+    code = exit_code(begin_or_resume, venue, run, stage, dies_at)
+    assert code in (0, -9)
+    return code
 
 
 def _assert_same_bundle(theirs, ours):

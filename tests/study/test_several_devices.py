@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
+from command import call
 from drawn import random_bars
 from study.token_studies import SETTINGS, token_study
 from walkforge import study
@@ -65,24 +66,34 @@ def test_two_processes_of_torchrun_write_one_run(alone, tmp_path):
     _require_same(run, alone)
 
 
-def _node(number, port, tmp_path, n_bars=900):
-    """Start one of two machines, which is this one, with bars of its own."""
-    place = tmp_path / str(number)
+def _bars_of_its_own(place, n_bars=900):
+    """Make the folder of a machine, with bars and a study."""
     for seed, symbol in enumerate(("ONE", "TWO")):
         BarStore(place / "bars").write(random_bars(n_bars, seed, symbol=symbol))
     own = ["seeds=[0]", "data.source=folder", "data.bars=bars/drawn"]
     words = yaml.safe_dump(study.plain_of_overrides([*SETTINGS, *MADE, *own]))
     (place / "study.yaml").write_text(words)
-    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(number)}
+    return place
+
+
+def _words(tmp_path):
+    return ["run", "study.yaml", "--nodes", "2", "--out", str(tmp_path / "run")]
+
+
+def _variables(number, port):
+    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(number)}
+
+
+def _second_machine(tmp_path, port, n_bars=900):
+    """Start the second of two machines, which is this one."""
     return subprocess.Popen(
-        [sys.executable, "-m", "walkforge", "run", "study.yaml", "--nodes", "2",
-         "--out", str(tmp_path / "run")],
-        cwd=place,
-        env=os.environ | variables,
+        [sys.executable, "-m", "walkforge", *_words(tmp_path)],
+        cwd=_bars_of_its_own(tmp_path / "1", n_bars),
+        env=os.environ | _variables(1, port),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )  # fmt: skip
+    )
 
 
 def _free_port():
@@ -91,23 +102,24 @@ def _free_port():
         return free.getsockname()[1]
 
 
-def test_machines_with_other_bars_do_not_train_together(tmp_path):
+def test_machines_with_other_bars_do_not_train_together(tmp_path, monkeypatch):
     """Later bars on one of them would teach what the other one judges by."""
     port = _free_port()
-    nodes = [
-        _node(0, port, tmp_path),
-        _node(1, port, tmp_path, n_bars=906),
-    ]
-    told = [one.communicate(timeout=200)[0] for one in nodes]
-    assert [one.returncode for one in nodes] == [1, 1]
-    for words in told:
+    second = _second_machine(tmp_path, port, n_bars=906)
+    monkeypatch.chdir(_bars_of_its_own(tmp_path / "0"))
+    for name, value in _variables(0, port).items():
+        monkeypatch.setenv(name, value)
+    status, out, err = call(*_words(tmp_path))
+    told = second.communicate(timeout=200)[0]
+    assert [status, second.returncode] == [1, 1]
+    for words in (out + err, told):
         assert "not all processes have the same study and bars" in words, words
 
 
 def test_the_second_machine_does_not_wait_for_one_that_was_refused(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("not a run")
-    second = _node(1, _free_port(), tmp_path)
+    second = _second_machine(tmp_path, _free_port())
     assert "not empty" in second.communicate(timeout=100)[0]
     assert second.returncode == 1
 

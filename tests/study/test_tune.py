@@ -1,14 +1,12 @@
 """A search for better settings: honest about what it sees, and about how much it tried."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from forked import exit_code
+from study.killed import search_or_resume
 from study.searches import CutOff, Onlooker, ledger, search
 from study_runs import small_bars, small_study
 from walkforge import study
@@ -21,8 +19,6 @@ from walkforge.study._tune_ledger import Trial
 from walkforge.study._tune_pack import packs_of, train_trials
 from walkforge.study._tune_space import ranges_of, with_settings
 from walkforge.study._tune_worlds import Worlds
-
-TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -249,13 +245,9 @@ def test_windows_that_leave_no_rows_are_refused_and_nothing_stays_behind(tmp_pat
 
 def _go(venue, folder, dies_at=0) -> int:
     """Search or go on in a process of its own; return its exit status."""
-    words = [sys.executable, TESTS / "study" / "killed_tune.py", venue, folder, dies_at]
-    environment = os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [str(word) for word in words], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode in (0, -9), done.stderr
-    return done.returncode
+    code = exit_code(search_or_resume, venue, folder, dies_at)
+    assert code in (0, -9)
+    return code
 
 
 def _assert_same_search(folder, whole):

@@ -24,9 +24,14 @@ class _Tape(TorchDispatchMode):
     def replay(self):
         for operation, args, kwargs, result in self.operations:
             again = operation(*args, **kwargs)
-            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+            for old, new in zip(_leaves(result), _leaves(again), strict=True):
                 if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
                     old.copy_(new)
+
+
+def _leaves(result):
+    # Nearly all operations return one tensor, and to ask a tree for its leaves takes long.
+    return (result,) if isinstance(result, Tensor) else tree_leaves(result)
 
 
 def record(work):

@@ -1,6 +1,7 @@
 """However a pack's steps are taken - at once, in groups, replayed, in pieces - the numbers stay."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -52,11 +53,18 @@ def walks_as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(_lstm, "_fused_on_cpu", lambda x: False)
 
 
+@functools.cache
+def _unlike_at_once(architecture):
+    """Return unlike members, and what they come to in steps of all of them; made once."""
+    table = make_table()
+    members = unlike_members(table)
+    return members, train(architecture, table, members, STOPPING, members_at_once=5)
+
+
 @EVERY
 @pytest.mark.parametrize("members_at_once", [1, 2, 3])
 def test_members_in_groups_train_as_all_at_once(architecture, members_at_once, table):
-    members = unlike_members(table)
-    whole = train(architecture, table, members, STOPPING, members_at_once=5)
+    members, whole = _unlike_at_once(architecture)
     groups = train(architecture, table, members, STOPPING, members_at_once=members_at_once)
     assert_same_members(whole, groups, rtol=1e-4, atol=1e-5)
     assert min(one.best_epoch for one in whole) < 7, "nobody stopped early"
@@ -79,19 +87,28 @@ def _replay(monkeypatch, n_steps):
     return recordings, made
 
 
+BALANCED = dataclasses.replace(STOPPING, class_weights="balanced")
+
+
+@functools.cache
+def _many_in_single_steps(architecture, members_at_once):
+    """Return many members, and what they come to in steps that are not replayed; made once."""
+    table = make_table()
+    members = many_members(table)
+    return members, train(architecture, table, members, BALANCED, members_at_once=members_at_once)
+
+
 @pytest.mark.parametrize("members_at_once", [6, 20])
 @pytest.mark.parametrize("n_steps", [1, 3])
 @EVERY
 def test_replayed_steps_train_as_single_steps(
     architecture, n_steps, members_at_once, table, monkeypatch
 ):
-    members = many_members(table)
-    plan = dataclasses.replace(STOPPING, class_weights="balanced")
-    single = train(architecture, table, members, plan, members_at_once=members_at_once)
+    members, single = _many_in_single_steps(architecture, members_at_once)
     recordings, _ = _replay(monkeypatch, n_steps)
     log = Log()
     together = train(
-        architecture, table, members, plan, members_at_once=members_at_once, watcher=log
+        architecture, table, members, BALANCED, members_at_once=members_at_once, watcher=log
     )
     assert_same_members(single, together, rtol=2e-3, atol=2e-4)
     assert len(recordings) > 1, "hardly anything was ever replayed"
@@ -175,8 +192,7 @@ class _ShortOfMemory:
 
 @pytest.mark.parametrize("architecture", [DROPPED, BATCH_NORM], ids=str)
 def test_out_of_memory_splits_the_pack_and_changes_no_number(architecture, table, monkeypatch):
-    members = unlike_members(table)
-    whole = train(architecture, table, members, STOPPING, members_at_once=5)
+    members, whole = _unlike_at_once(architecture)
     short = _ShortOfMemory(monkeypatch, most_rows=2 * 32)
     log = Log()
     split = train(architecture, table, members, STOPPING, members_at_once=5, watcher=log)
