@@ -99,7 +99,7 @@ def test_info_of_the_damaged_series_alone_is_one_line(damaged):
 def test_damage_elsewhere_is_not_told_of_another_series(damaged):
     status, out, err = call("data", "info", "drawn/AAA", "--store", str(damaged.root))
     assert (status, err) == (0, "")
-    assert "1500 bars" in out
+    assert "1,500 bars" in out
 
 
 def test_a_repair_mends_the_others_and_says_what_it_left_out(damaged, tmp_path):

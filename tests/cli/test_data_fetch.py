@@ -98,7 +98,7 @@ def test_three_coins_come_to_the_bit_and_a_second_time_nothing_is_downloaded(arc
     for symbol, frame in hours.items():
         back = assert_equal_bits(place, frame, symbol)
         assert (back.provenance, back.calendar) == ("exchange", "24/7")
-        assert f"binance/{symbol}/1h: {len(frame)} new bars" in out
+        assert f"binance/{symbol}/1h: {len(frame):,} new bars" in out
     archive.server.forget()
     status, out, err = fetch(place, *words)
     assert status == 0

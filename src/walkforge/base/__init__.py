@@ -33,7 +33,7 @@ from ._machine import (
     usable_cores,
 )
 from ._measure import Measure
-from ._names import listed, nearest, one_of
+from ._names import counted, listed, nearest, one_of
 from ._nvidia import nvidia_machine, nvml_handle, open_nvml
 from ._seeds import derive_seed
 from ._silent import Silent
@@ -69,6 +69,7 @@ __all__ = [
     "choose_precision",
     "compile_kernel",
     "concatenate_ranges",
+    "counted",
     "derive_seed",
     "digest_of_arrays",
     "digest_of_file",

@@ -26,3 +26,8 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """Return names with commas; those beyond `most` are only counted."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def counted(count: int, what: str) -> str:
+    """Return `1 hole` or `2,000 holes`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

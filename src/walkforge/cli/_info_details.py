@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._info_words import PIPED_STRIP, STRIP_STYLE, count, date, holes, say, size
+from walkforge.base import counted
+
+from ._info_words import PIPED_STRIP, STRIP_STYLE, date, holes, say, size
 from ._strips import axis_text, common_axis, strip
 
 if TYPE_CHECKING:
@@ -50,11 +52,11 @@ def _largest(info: "SeriesInfo") -> Lines:
     about = "" if info.calendar == "24/7" else "about "
     lines = [
         f"{utc_text(hole.after_ms)} to {utc_text(hole.before_ms)}, "
-        f"{about}{count(hole.missing_bars, 'bar')}"
+        f"{about}{counted(hole.missing_bars, 'bar')}"
         for hole in largest
     ]
     more = len(info.holes) - len(largest)
-    return [*lines, f"and {count(more, 'smaller one')}"] if more else lines
+    return [*lines, f"and {counted(more, 'smaller one')}"] if more else lines
 
 
 def _sources(entries: Sequence[dict[str, Any]]) -> Lines:
@@ -66,7 +68,7 @@ def _sources(entries: Sequence[dict[str, Any]]) -> Lines:
     for name, own in by_name.items():
         moments = sorted(str(entry["fetched_at"]) for entry in own if entry.get("fetched_at"))
         ends = dict.fromkeys(_minute(moments[end]) for end in (0, -1) if moments)
-        pieces = count(sum(entry.get("pieces", 1) for entry in own), "piece")
+        pieces = counted(sum(entry.get("pieces", 1) for entry in own), "piece")
         lines.append(f"{name}: {pieces}" + (f", {' to '.join(ends)}" if ends else ""))
     return lines
 
@@ -98,7 +100,7 @@ def _funding(funding: "Funding | None") -> str:
     if funding is None or not len(funding):
         return "none stored"
     first, last = (date(int(funding.timestamp[end])) for end in (0, -1))
-    return f"{count(len(funding), 'rate')}, {first} to {last}, {funding.provenance}"
+    return f"{counted(len(funding), 'rate')}, {first} to {last}, {funding.provenance}"
 
 
 def _print_facts(console: "Console", facts: Sequence[tuple[str, Lines]]) -> None:

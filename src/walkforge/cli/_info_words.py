@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from walkforge.base import counted
+
 from ._strips import LEAST_STRIP, axis_text, common_axis, strip
 
 if TYPE_CHECKING:
@@ -67,11 +69,6 @@ def date(at_ms: int) -> str:
     return utc_text(at_ms)[:10]
 
 
-def count(n: int, what: str) -> str:
-    """Return `1 hole` or `2,000 holes`."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
 def size(n_bytes: int) -> str:
     """Return `834 kB` or `12.3 MB`."""
     return f"{n_bytes / 1e3:,.0f} kB" if n_bytes < 1e6 else f"{n_bytes / 1e6:,.1f} MB"
@@ -82,7 +79,7 @@ def holes(info: "SeriesInfo") -> str:
     if not info.holes:
         return "no hole"
     about = "" if info.calendar == "24/7" else "about "
-    return f"{count(len(info.holes), 'hole')}, {about}{count(info.missing_bars, 'missing bar')}"
+    return f"{counted(len(info.holes), 'hole')}, {about}{counted(info.missing_bars, 'missing bar')}"
 
 
 def _groups(infos: "Sequence[SeriesInfo]") -> list[_Group]:
@@ -157,4 +154,4 @@ def _print_piped(group: _Group) -> None:
 
 def _told(info: "SeriesInfo") -> str:
     first, last = date(info.stored.first_ms), date(info.stored.last_ms)
-    return f"{count(info.stored.rows, 'bar')}, {first} to {last}, {holes(info)}"
+    return f"{counted(info.stored.rows, 'bar')}, {first} to {last}, {holes(info)}"

@@ -16,6 +16,7 @@ from walkforge.base import (
     BarsError,
     BoolArray,
     UsageError,
+    counted,
     one_of,
     timeframe_ms,
     utc_text,
@@ -28,7 +29,7 @@ from ._columns import VALUES
 from ._findings import ERROR_KINDS, NOTE_KINDS, Finding
 from ._frames import bars_to_frame
 from ._manifest import Manifest
-from ._names import counted, guess_names
+from ._names import guess_names
 from ._parts import refuse_damage, scan_parts
 from ._raw_files import Part, files_and_series, part_of_frame, read_raw_file
 from ._refuse import look_at, structural_errors

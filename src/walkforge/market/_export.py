@@ -9,11 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from walkforge.base import BarsError, UsageError, atomic_path, listed, one_of, utc_text
+from walkforge.base import BarsError, UsageError, atomic_path, counted, listed, one_of, utc_text
 
 from ._bars import Bars
 from ._frames import bars_to_frame, write_parquet
-from ._names import counted
 
 EXPORT_FORMS = ("csv", "parquet")
 _TOLD = ("venue", "symbol", "timeframe", "provenance", "calendar", "history")

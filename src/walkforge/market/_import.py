@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from walkforge.base import BarsError, IntArray, UsageError, timeframe_ms, utc_text
+from walkforge.base import BarsError, IntArray, UsageError, counted, timeframe_ms, utc_text
 
 from ._bars import Bars
 from ._calendar import CALENDAR_SHOWS_MS, infer_calendar
 from ._frames import bars_from_table
 from ._merge import unite
-from ._names import counted, guess_names, safe_name
+from ._names import guess_names, safe_name
 from ._raw_files import RawFile, data_files, read_raw_file
 from ._store import BarStore
 from ._store_reports import WriteReport

@@ -11,6 +11,7 @@ from walkforge.base import (
     BoolArray,
     FloatArray,
     IntArray,
+    counted,
     timeframe_ms,
     utc_text,
 )
@@ -18,7 +19,6 @@ from walkforge.base import (
 from ._calendar import DAY_MS, Hole, bin_starts, distinct, hole_before, rises
 from ._columns import VALUES, contradict
 from ._findings import Finding
-from ._names import counted
 from ._tables import Table
 
 # Prices that were adjusted by a factor break the order of high, low, open and close in their

@@ -44,8 +44,3 @@ def guess_names(path: Path) -> tuple[str | None, str | None]:
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     return match["symbol"], match["timeframe"]
-
-
-def counted(count: int, what: str) -> str:
-    """Return `1 hole`, `2 holes`."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

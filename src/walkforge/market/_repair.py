@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from walkforge.base import BarsError, BoolArray, IntArray, UsageError, atomic_path
+from walkforge.base import BarsError, BoolArray, IntArray, UsageError, atomic_path, counted
 
 from . import _look
 from ._findings import Finding
 from ._frames import write_parquet
-from ._names import counted, guess_names
+from ._names import guess_names
 from ._raw_files import Part, RawFile, in_parts, read_raw_file
 from ._refuse import errors_in
 from ._tables import Table, read_table

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from walkforge.base import utc_text
-
-from ._names import counted
+from walkforge.base import counted, utc_text
 
 
 @dataclass(frozen=True, slots=True)

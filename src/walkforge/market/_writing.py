@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from walkforge.base import BarsError, IntArray, digest_of_file, timeframe_ms, utc_text
+from walkforge.base import BarsError, IntArray, counted, digest_of_file, timeframe_ms, utc_text
 
 from ._calendar import CALENDAR_SHOWS_MS, DAY_MS, infer_calendar
 from ._lacking import lacking_stamps
 from ._manifest import MANIFEST, Manifest, StoredPart, read_manifest, write_manifest
-from ._names import counted
 from ._parts import by_period, read_part, refuse_damage, scan_parts, write_part
 from ._rows import Joined, Rows, join_rows
 from ._series import collect, part_is_gone

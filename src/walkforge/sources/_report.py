@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from walkforge.base import utc_text
+from walkforge.base import counted, utc_text
 from walkforge.market import WriteReport
 
 
@@ -40,15 +40,14 @@ class FetchedSeries:
         if self.written is None:
             return f"{self.series}: {self.nothing}"
         here = self.written
-        differ = f"; {self.rows_differing} differ from stored ones" if self.rows_differing else ""
+        differ = f"; {self.rows_differing:,} differ from stored ones" if self.rows_differing else ""
         if self.rows_taken_away:
-            differ += (
-                f"; {self.rows_taken_away} stored ones taken away: they did not come at the prices "
-                "of today"
-            )
+            gone = f"{self.rows_taken_away:,} stored ones taken away"
+            differ += f"; {gone}: they did not come at the prices of today"
         return (
-            f"{here.venue}/{self.series}: {self.rows_new} new bars; now {here.rows_total} from "
-            f"{utc_text(here.first_ms)} to {utc_text(here.last_ms)} with {here.holes} holes{differ}"
+            f"{here.venue}/{self.series}: {counted(self.rows_new, 'new bar')}; now "
+            f"{here.rows_total:,} from {utc_text(here.first_ms)} to {utc_text(here.last_ms)} with "
+            f"{counted(here.holes, 'hole')}{differ}"
         )
 
     def as_dict(self) -> dict[str, Any]:
