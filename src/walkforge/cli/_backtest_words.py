@@ -12,13 +12,13 @@ def print_backtest(summary: dict[str, Any]) -> None:
     setup = summary["setup"]
     console.print(f"{setup['n_intentions']} intentions, {setup['from']} to {setup['to']}")
     console.print(summary["rule"], style="dim", soft_wrap=True)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
     funded = bool(summary["setup"].get("funding"))
     columns = ["trades", "win rate", "PnL", "fees", "ROI", "drawdown", "Sharpe"]
     columns[4:4] = ["funding"] * funded
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     rows = {"all": summary["pooled"]}
     rows |= {symbol: block for symbol, block in summary["by_symbol"].items() if len(rows) > 0}
     rows |= {"taker fee": summary["taker"], "buy and hold": summary["buy_and_hold"]}
@@ -43,15 +43,20 @@ def _cells(block: dict[str, Any], *, funded: bool) -> list[str]:
     cells = [
         f"{block['n_trades']}",
         _number(block["win_rate"], "{:.1%}"),
-        _number(block["pnl"], "{:,.2f}"),
-        _number(block["fees"], "{:,.2f}"),
+        _money(block["pnl"]),
+        _money(block["fees"]),
         _number(block["roi_frac"], "{:.2%}"),
         _number(block["max_drawdown_frac"], "{:.2%}"),
         _number(block["sharpe_annual"], "{:.2f}"),
     ]
-    cells[4:4] = [_number(block.get("funding"), "{:,.2f}")] * funded
+    cells[4:4] = [_money(block.get("funding"))] * funded
     return cells
 
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
+
+
+def _money(value: float | None) -> str:
+    """Return an amount with cents, where cents are worth their room."""
+    return _number(value, "{:,.2f}" if value is None or abs(value) < 10_000 else "{:,.0f}")

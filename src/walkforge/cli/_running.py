@@ -117,9 +117,10 @@ def presets(
     if name is not None:
         print(study.preset_text(one_of("preset", name, study.preset_names())), end="")
         return
-    for preset in study.preset_names():
+    names = study.preset_names()
+    for preset in names:
         first_line = study.preset_text(preset).splitlines()[0]
-        print(f"{preset:<12} {first_line.lstrip('# ')}")
+        print(f"{preset:<{max(map(len, names))}}  {first_line.lstrip('# ')}")
 
 
 def _run(plan: "Study", out: Path | None, as_json: bool) -> None:
