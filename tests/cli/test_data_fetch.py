@@ -16,6 +16,7 @@ from drawn import random_bars
 from servers.archive import ArchiveServer
 from servers.local import Fault, closed_port
 from walkforge.base import parse_utc_ms
+from walkforge.cli._fetching import read_urls
 from walkforge.market import BarStore, bars_from_frame, bars_to_frame, read_funding, simulate
 
 SINCE = ("--since", "2024-01-01", "--until", "2024-04-10")
@@ -160,6 +161,28 @@ def test_an_update_asks_once_for_holes_that_nobody_was_asked_about(archive, plac
     status, _, _ = fetch(place, "binance-archive", "--update")
     assert status == 0
     assert zips(archive) == []
+
+
+def test_an_update_of_files_brings_a_new_file_from_before_the_first_bar(place, tmp_path, hours):
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    words = ("files", "--folder", str(folder), "--exchange", "binance")
+    frame, begins = hours["BTCUSDT"], pl.datetime(2024, 2, 1, time_zone="UTC")
+    frame.filter(pl.col("timestamp") >= begins).write_csv(folder / "BTCUSDT-1h-late.csv")
+    assert fetch(place, *words)[0] == 0
+    frame.filter(pl.col("timestamp") < begins).write_csv(folder / "BTCUSDT-1h-early.csv")
+    status, out, err = fetch(place, *words, "--update")
+    assert (status, "744 new bars" in out) == (0, True), err
+    assert_equal_bits(place, frame, "BTCUSDT")
+
+
+@pytest.mark.parametrize("words", [["--timeframe", "4h"], ["ETHUSDT"]])
+def test_an_update_of_what_is_not_stored_tells_which_series_are(archive, place, words):
+    fetch(place, "binance-archive", "BTCUSDT", "--timeframe", "1h", *SINCE)
+    status, _, err = fetch(place, "binance-archive", *words, "--update")
+    assert status == 2
+    told = "none of the stored series of binance is meant; there are BTCUSDT/1h"
+    assert err.splitlines()[-1].endswith(told)
 
 
 def test_a_universe_fetches_the_assets_of_the_sources_venue(archive, place, tmp_path):
@@ -333,6 +356,14 @@ def test_addresses_of_other_sources_in_the_environment_do_not_matter(archive, pl
     status, _, err = fetch(place, "binance-archive", "BTCUSDT", "--timeframe", "1h", *SINCE)
     assert status == 0, err
     assert fetch(place, "simulated", "AAA", "--since", "10d")[0] == 0
+
+
+@pytest.mark.parametrize("words", ["ccxt.api={0} api={1}", "api={1} ccxt.api={0}"])
+def test_an_address_for_one_source_counts_before_one_for_all(words, monkeypatch):
+    monkeypatch.setenv("WALKFORGE_URLS", words.format("http://one", "http://all"))
+    assert read_urls(None, "ccxt") == {"api": "http://one"}
+    assert read_urls(None, "yahoo") == {"api": "http://all"}
+    assert read_urls(["api=http://named"], "ccxt") == {"api": "http://named"}
 
 
 @pytest.mark.parametrize(

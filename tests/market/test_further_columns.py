@@ -1,6 +1,7 @@
 """Columns beside the five of bars stay with them: in slices, exports, imports and stores."""
 
 import dataclasses
+import json
 
 import numpy as np
 import polars as pl
@@ -17,10 +18,12 @@ from walkforge.market import (
     import_bars,
     read_bars_file_frame,
     read_folder,
+    repair_bars,
     resample,
     rows_of_frame,
     series_info,
 )
+from walkforge.market._parts import read_part
 
 NAME = ("drawn", "RANDOM", "1m")
 
@@ -161,3 +164,89 @@ def test_a_file_with_two_columns_open_is_read_and_added_to(store):
     store.write(random_bars(30).take(slice(20, 30)))
     assert len(store.read(*NAME)) == 30
     assert path.exists()
+
+
+ODD_NAMES = ["*", "^.*$", "^x$", "a,b", 'q"x', "new\nline", "nul\0", "", " lead", "end."]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_column_of_an_odd_name_stays_out_of_stores_and_is_named(tmp_path, store, name):
+    """To polars some of them are patterns, and others do not come back from a CSV."""
+    bars = with_raw_close()
+    odd = bars_to_frame(bars).with_columns(
+        pl.Series(name, bars.open), provenance=pl.lit("simulated")
+    )
+    odd.write_parquet(tmp_path / "RANDOM-1m.parquet")
+    [report] = import_bars(tmp_path / "RANDOM-1m.parquet", store, venue="drawn")
+    assert report.columns_left_out == (name,)
+    assert report.as_dict()["columns_left_out"] == [name]
+    assert report.summary().endswith(f"; columns of odd names left out: {name!r}")
+    assert list(store.read(*NAME).more) == ["raw_close", "dividend"]
+    assert len(store.scan(*NAME).collect()) == len(bars)
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^x$", ""])
+def test_an_odd_name_in_a_csv_stays_out_as_well(tmp_path, store, name):
+    bars = with_raw_close()
+    [exported] = export_bars([bars], tmp_path, form="csv")
+    head, *lines = exported.path.read_text().splitlines()
+    told = [f"{name},{head}", *(f"1,{line}" for line in lines)]
+    exported.path.write_text("\n".join(told))
+    [report] = import_bars(exported.path, store, venue="drawn")
+    assert report.columns_left_out == (name,)
+    assert list(store.read(*NAME).more) == ["raw_close", "dividend"]
+
+
+@pytest.mark.parametrize("name", ['"a,b"', '"a\nb"'])
+def test_a_name_of_two_cells_or_lines_in_a_csv_is_refused(tmp_path, store, name):
+    [exported] = export_bars([with_raw_close()], tmp_path, form="csv")
+    head, *lines = exported.path.read_text().splitlines()
+    told = [f"{head},{name}", *(f"{line},1" for line in lines)]
+    exported.path.write_text("\n".join(told))
+    with pytest.raises(BarsError, match=r"line 1 names a column .*, a quotation without an end"):
+        import_bars(exported.path, store, venue="drawn")
+
+
+@pytest.mark.parametrize("name", ["*", "^x$", "nul\0"])
+def test_a_column_of_an_odd_name_is_refused_where_it_would_be_written(store, name):
+    bars = random_bars(20)
+    with pytest.raises(BarsError, match=r"drawn/RANDOM/1m: a column is named .* expected letters"):
+        dataclasses.replace(bars, more={name: bars.open})
+    with pytest.raises(BarsError, match=r"a column is named .* give it another name"):
+        rows_of_frame(bars_to_frame(bars).with_columns(pl.Series(name, bars.open)))
+
+
+@pytest.mark.parametrize("name", ["*", "^x$"])
+def test_a_series_that_has_a_column_of_an_odd_name_already_is_told_of_in_a_line(store, name):
+    path = store.write(with_raw_close()).path
+    manifest = json.loads((path / "manifest.json").read_text())
+    told = {**manifest, "columns": [*manifest["columns"], name]}
+    (path / "manifest.json").write_text(json.dumps(told))
+    with pytest.raises(BarsError, match=r"manifest.json: damaged, .* of plain names"):
+        store.read(*NAME)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    part = path / manifest["parts"][0]["file"]
+    pl.read_parquet(part).with_columns(pl.lit(1.0).alias(name)).write_parquet(part)
+    with pytest.raises(BarsError, match=rf"{part.name}: a column is named"):
+        read_part(path, store.manifest(*NAME).parts[0])
+
+
+def test_a_single_file_with_a_column_of_an_odd_name_is_read_and_added_to(store):
+    bars = random_bars(30)
+    path = store.root / "drawn" / "RANDOM" / "1m.parquet"
+    path.parent.mkdir(parents=True)
+    first = bars_to_frame(bars.take(slice(0, 20)))
+    odd = {"^x$": pl.lit(1.0), "*": pl.lit(2.0), "provenance": pl.lit("simulated")}
+    first.with_columns(**odd).write_parquet(path)
+    assert store.read(*NAME).more == {}
+    store.write(bars)
+    assert len(store.read(*NAME)) == 30
+    assert path.exists(), "what was not taken from it stays"
+
+
+def test_a_repair_keeps_a_column_of_any_name(tmp_path):
+    bars = random_bars(20)
+    frame = bars_to_frame(bars).with_columns(pl.lit(1.0).alias("^x$"), pl.lit(2.0).alias("*"))
+    frame.reverse().write_parquet(tmp_path / "a.parquet")
+    repair_bars(tmp_path / "a.parquet", tmp_path / "b.parquet", timeframe="1m")
+    assert pl.read_parquet(tmp_path / "b.parquet").equals(frame)

@@ -91,3 +91,8 @@ def test_no_later_bar_has_a_say_in_a_tick(cut, price):
     later = np.where(np.arange(len(bars)) < cut, bars.close, price)
     other = dataclasses.replace(bars, **dict.fromkeys(("open", "high", "low", "close"), later))
     assert tick_of(bars.take(slice(0, cut))) == tick_of(other.take(slice(0, cut)))
+
+
+@pytest.mark.parametrize(("price", "tick"), [(5e-324, 1e-308), (1e-13, 1e-17)])
+def test_prices_of_all_but_nothing_have_a_tick(price, tick):
+    assert tick_of(drawn([price] * 3)) == tick

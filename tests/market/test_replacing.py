@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawn import random_bars
+from walkforge.base import BarsError
 from walkforge.market import Addition, Bars, BarStore, Rows, Span, bars_to_frame, rows_of_frame
-from walkforge.market._lacking import lacking_stamps
+from walkforge.market._lacking import lacking_stamps, stale_stamps
 
 DAY_MS = 86_400_000
 DAYS = random_bars(900, timeframe="1d")
@@ -74,7 +75,67 @@ def test_a_thin_answer_at_the_same_prices_takes_nothing_away(store):
     thin = times(DAYS, noise).take(np.arange(0, len(DAYS), 10))
     report, back = add(store, thin, adjusts=True)
     assert (report.rows_taken_away, len(back)) == (0, len(DAYS))
-    assert not any("taken away" in line for line in back.history)
+    assert (report.rows_differing, back.history) == (0, ())
+    np.testing.assert_array_equal(back.close[::10], thin.close)
+
+
+def corrected(bars: Bars, row: int, **factors: float) -> Bars:
+    """Return the bars with single prices of one bar times a factor."""
+    changed = {name: getattr(bars, name).copy() for name in factors}
+    for name, factor in factors.items():
+        changed[name][row] *= factor
+    return dataclasses.replace(bars, **changed)
+
+
+CORRECTIONS = {
+    "a high": {"high": 1.0001},
+    "two prices": {"high": 1.01, "low": 0.99},
+    "all prices alike": dict.fromkeys(("open", "high", "low", "close"), 1.01),
+}
+
+
+@pytest.mark.parametrize("factors", CORRECTIONS.values(), ids=CORRECTIONS.keys())
+def test_one_corrected_bar_takes_nothing_away(store, factors):
+    lacks = (np.arange(len(DAYS)) > 300) & (np.arange(len(DAYS)) < 343)
+    report, back = add(store, corrected(DAYS, 300, **factors).take(~lacks), adjusts=True)
+    assert (report.rows_taken_away, report.rows_differing) == (0, 1)
+    assert_same(back, corrected(DAYS, 300, **factors))
+
+
+def test_a_bar_that_was_corrected_hides_no_adjustment(store):
+    lacks = (np.arange(len(DAYS)) > 300) & (np.arange(len(DAYS)) < 343)
+    halved = corrected(times(DAYS, 0.5), 300, high=1.01).take(~lacks)
+    _, back = add(store, halved, adjusts=True)
+    assert_same(back, halved)
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0])
+def test_an_answer_that_shares_no_bar_with_the_past_that_it_speaks_for_is_refused(tmp_path, factor):
+    store = BarStore(tmp_path)
+    store.write(DAYS.take(slice(0, 400)))
+    before = store.manifest("drawn", "RANDOM", "1d")
+    with pytest.raises(BarsError) as error:
+        add(store, times(DAYS.take(slice(400, None)), factor), adjusts=True)
+    words = str(error.value)
+    assert words.startswith(f"{tmp_path / 'drawn' / 'RANDOM' / '1d'}: what came lacks 400 stored")
+    assert "move that folder away and fetch anew" in words
+    assert "\n" not in words
+    assert store.manifest("drawn", "RANDOM", "1d") == before
+
+
+def test_an_answer_of_somebody_else_s_prices_is_refused(store):
+    """A ticker that was given away: its days are the same, its prices are of another company."""
+    other = random_bars(900, timeframe="1d", seed=77)
+    with pytest.raises(BarsError, match="what came lacks 600 stored bars"):
+        add(store, other.take(slice(600, None)), adjusts=True)
+
+
+def test_a_bar_or_two_that_an_answer_without_others_lacks_stay(tmp_path):
+    store = BarStore(tmp_path)
+    store.write(DAYS.take(slice(0, 2)))
+    report, back = add(store, DAYS.take(slice(2, None)), adjusts=True)
+    assert report.rows_taken_away == 0
+    assert_same(back, DAYS)
 
 
 def test_an_answer_without_bars_takes_nothing_away(store):
@@ -104,8 +165,14 @@ def test_no_price_of_before_stays_where_any_bar_tells_that_prices_changed(held, 
     rows = rows_of_frame(bars_to_frame(DAYS.take(slice(0, 20))))
     adjusted = rows_of_frame(bars_to_frame(times(DAYS.take(slice(0, 20)), 1 - 0.01 * before)))
     held, came = np.array(held), np.array(came)
-    lacking, stale = lacking_stamps([rows.take(held)], adjusted.take(came), SPAN)
+    stored, new = rows.take(held), adjusted.take(came)
+    lacking = lacking_stamps(stored, new, SPAN)
     assert lacking.tolist() == rows.timestamp[held & ~came].tolist()
+    if came.any() and not (held & came).any() and len(lacking) > 2:
+        with pytest.raises(BarsError, match="no bar that both have tells"):
+            stale_stamps(stored, new, lacking, "here")
+        return
+    stale = stale_stamps(stored, new, lacking, "here")
     if (held & came & before).any():
         assert set(rows.timestamp[held & ~came & before]) <= set(stale)
     else:

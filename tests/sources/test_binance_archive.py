@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import re
 import signal
 import threading
 import zipfile
@@ -545,13 +546,14 @@ def bring(connect, tmp_path):
 
     def bring(wanted=DECEMBER):
         source = connect()
+        source.connections = bring.connections
         plans = make_plan(source, store, [("BTCUSDT", "1h")], lambda *_: wanted)
         report = fetch(source, store, plans)
         found = plans[0].pieces
         stars = ["*" if piece.replaces else "" for piece in found]
         return [name + star for name, star in zip(names(found), stars, strict=True)], report
 
-    bring.store = store
+    bring.store, bring.connections = store, 8
     return bring
 
 
@@ -614,7 +616,39 @@ def test_a_day_issued_anew_that_fails_within_its_month_and_by_itself_is_not_forg
     archive.server.fail(Fault("status", r"2024-12-24\.zip", times=10, status=503))
     found, report = bring()
     assert (found, report.ok) == (["2024-12*", "2024-12-24*"], False)
-    assert bring()[0] == ["2024-12-24"]
+    assert [one.piece for one in report.failed] == ["BTCUSDT-1h-2024-12-24.zip"]
+    assert bring()[0] == ["2024-12-24*"]
+    assert bring()[0] == []
+    assert volumes(bring.store, "2024-12-24") == [9.0]
+
+
+def test_a_day_that_fails_within_its_month_and_comes_by_itself_has_come(archive, hours, bring):
+    poor = lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    bring()
+    put_anew(archive, poor, "2024-12", 5.0)
+    put_anew(archive, hours, "2024-12-24", 9.0)
+    # One after the other, the month first.
+    archive.server.fail(Fault("status", r"2024-12-24\.zip", times=5, status=503))
+    bring.connections = 1
+    found, report = bring()
+    assert (found, report.failed) == (["2024-12*", "2024-12-24*"], [])
+    assert bring()[0] == []
+    assert volumes(bring.store, "2024-12-24") == [9.0]
+
+
+def test_a_day_that_failed_within_its_month_issued_anew_replaces_what_it_brought_before(
+    archive, hours, bring
+):
+    poor = lacking(archive, hours, HOURS_OF_TWO_DAYS)
+    bring()
+    put_anew(archive, poor, "2024-12", 5.0)
+    archive.server.fail(Fault("status", r"2024-12-24\.zip", times=5, status=503))
+    found, report = bring()
+    assert (found, report.ok) == (["2024-12*"], False)
+    assert bring()[0] == []  # the bars of the day are there in the version that it has
+    put_anew(archive, hours, "2024-12-24", 9.0)
+    assert bring()[0] == ["2024-12-24*"]
+    assert volumes(bring.store, "2024-12-24") == [9.0]
     assert bring()[0] == []
 
 
@@ -1115,19 +1149,19 @@ def rates() -> pl.DataFrame:
 @pytest.mark.parametrize("late_ms", [0, 3, 499, -2])
 def test_funding_comes_to_the_bit_at_whole_seconds(archive, perpetual, rates, late_ms):
     archive.add_funding("BTCUSDT", rates[1:], late_ms=late_ms)
-    got = perpetual.funding("BTC/USDT", span("2024-01-20", "2024-03-10T08:00:00"), Halt())
+    got = perpetual.funding("BTC/USDT", span("2024-01-20", "2024-03-10T08:00:00"), Halt()).frame
     assert_frame_equal(got, between(rates, "2024-01-20", "2024-04-01"), check_exact=True)
 
 
 def test_only_the_months_of_the_span_are_downloaded(archive, perpetual, rates):
     archive.add_funding("BTCUSDT", rates)
-    got = perpetual.funding("BTCUSDT", span("2024-02-03", "2024-02-04"), Halt())
+    got = perpetual.funding("BTCUSDT", span("2024-02-03", "2024-02-04"), Halt()).frame
     assert_frame_equal(got, between(rates, "2024-02-03", "2024-03-01"))
     assert [path for path in archive.server.paths if path.endswith(".zip")] == [
         "/data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-02.zip"
     ]
     assert (
-        perpetual.funding("BTCUSDT", span("2025-02-03", "2025-02-04"), Halt()).schema
+        perpetual.funding("BTCUSDT", span("2025-02-03", "2025-02-04"), Halt()).frame.schema
         == rates.schema
     )
 
@@ -1146,7 +1180,7 @@ def test_a_month_whose_last_rate_is_known_is_not_downloaded_again(
     archive, perpetual, rates, start, downloaded
 ):
     archive.add_funding("BTCUSDT", rates)
-    got = perpetual.funding("BTCUSDT", span(start, "2024-04-01"), Halt())
+    got = perpetual.funding("BTCUSDT", span(start, "2024-04-01"), Halt()).frame
     assert_frame_equal(got, between(rates, start, "2024-04-01"))
     zips = [path[-11:-4] for path in archive.server.paths if path.endswith(".zip")]
     assert sorted(zips) == downloaded
@@ -1196,7 +1230,7 @@ def test_ctrl_c_ends_the_waits_for_funding(archive, perpetual, rates):
 
 
 def test_a_perpetual_without_funding_files_has_no_rates(perpetual):
-    assert len(perpetual.funding("BTCUSDT", WINTER, Halt())) == 0
+    assert len(perpetual.funding("BTCUSDT", WINTER, Halt()).frame) == 0
     with pytest.raises(UsageError, match=r"no perpetual symbol 'BTCUSD' \(did you mean 'BTCUSDT'"):
         perpetual.funding("BTCUSD", WINTER, Halt())
 
@@ -1223,17 +1257,53 @@ TITLES = "calc_time,funding_interval_hours,last_funding_rate\n"
 )
 def test_odd_funding_is_refused(archive, perpetual, cells, words):
     archive.put(FUNDING, zip_of("BTCUSDT-fundingRate-2024-11.csv", cells.encode()))
-    with pytest.raises(FetchError, match=words) as error:
-        perpetual.funding("BTCUSDT", WINTER, Halt())
-    assert f"{archive.server.url}/{FUNDING}: " in one_line(error)
+    ((month, reason),) = perpetual.funding("BTCUSDT", WINTER, Halt()).failed.items()
+    assert month == span("2024-11-01", "2024-12-01")
+    assert re.search(words, reason)
+    assert f"{archive.server.url}/{FUNDING}: " in reason
+    assert "\n" not in reason
 
 
-def test_damaged_funding_is_refused_and_ends_the_rest(archive, perpetual, rates):
+def test_damaged_funding_is_named_and_the_other_months_come(archive, perpetual, rates):
     archive.add_funding("BTCUSDT", rates)
-    key = FUNDING.replace("2024-11", "2024-01")
+    key = FUNDING.replace("2024-11", "2024-02")
     archive.put(key, archive.content(key)[:-30])
-    with pytest.raises(FetchError, match=r"2024-01\.zip: damaged or not a zip"):
-        perpetual.funding("BTCUSDT", span("2024-01-01", "2024-04-01"), Halt())
+    got = perpetual.funding("BTCUSDT", span("2024-01-01", "2024-04-01"), Halt())
+    (reason,) = got.failed.values()
+    assert "2024-02.zip: damaged or not a zip" in reason
+    assert_frame_equal(got.frame, rates.filter(pl.col("timestamp").dt.month() != 2))
     archive.put(key, archive.content(key), checksum=b"cd" * 32)
-    with pytest.raises(FetchError, match=r"differs from cdcdcdcdcdcd\.\.\."):
-        perpetual.funding("BTCUSDT", span("2024-01-01", "2024-04-01"), Halt())
+    got = perpetual.funding("BTCUSDT", span("2024-01-01", "2024-04-01"), Halt())
+    assert "differs from cdcdcdcdcdcd..." in got.failed[span("2024-02-01", "2024-03-01")]
+
+
+@pytest.mark.parametrize("month", ["2024-01", "2024-02", "2024-03"])
+def test_a_damaged_month_of_funding_alone_is_asked_for_again(
+    archive, perpetual, rates, month, tmp_path
+):
+    archive.add_funding("BTCUSDT", rates)
+    key = FUNDING.replace("2024-11", month)
+    whole = archive.content(key)
+    archive.put(key, whole[:-30])
+    folder = tmp_path / "binance_um" / "BTCUSDT"
+    folder.mkdir(parents=True)
+
+    def bring():
+        archive.server.forget()
+        report, wanted = FetchReport(), span("2024-01-01", "2024-04-01")
+        fetch_funding(perpetual, BarStore(tmp_path), {"BTCUSDT": wanted}, report)
+        zips = [path[-11:-4] for path in archive.server.paths if path.endswith(".zip")]
+        return sorted(zips), report
+
+    zips, report = bring()
+    assert zips == ["2024-01", "2024-02", "2024-03"]
+    assert [(one.series, one.piece) for one in report.failed] == [("BTCUSDT", "funding")]
+    assert f"{month}.zip: damaged" in report.failed[0].reason
+    missing = len(rates.filter(pl.col("timestamp").dt.strftime("%Y-%m") == month))
+    assert report.funding == {"BTCUSDT": len(rates) - missing}
+    assert bring()[0] == [month]
+    archive.put(key, whole)
+    zips, report = bring()
+    assert (zips, report.ok, report.funding) == ([month], True, {"BTCUSDT": missing})
+    assert read_funding(folder).timestamp.tolist() == rates["timestamp"].dt.epoch("ms").to_list()
+    assert bring()[0] == []

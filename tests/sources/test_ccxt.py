@@ -175,6 +175,21 @@ def test_pieces_lie_between_the_first_bar_and_the_last_complete_one(minutes, mak
     assert part[0].name == "BTCUSDT-1m-2024-02-12T03:05..2024-02-12T03:09"
 
 
+def test_holes_within_a_page_are_asked_for_at_once(minutes, make_source):
+    is_hole = pl.int_range(pl.len()) % 7 == 3
+    times = minutes.filter(is_hole)["timestamp"].dt.epoch("ms").to_list()
+    missing = [Span(at_ms, at_ms + MINUTE_MS) for at_ms in times]
+    with BinanceRestServer(spot={"BTCUSDT": {"1m": minutes}}) as server:
+        source = make_source("binance", server.url)
+        words = {"wanted": ALL_TIME, "files": {}}
+        pieces = source.pieces("BTCUSDT", "1m", missing=missing, **words)
+        server.forget()
+        came = pl.concat([source.fetch(piece, Halt()).frame for piece in pieces])
+        asked = sum(path == "/api/v3/klines" for path in server.paths)
+    assert asked == 3  # there are 371 holes, and a page has 1 000 bars
+    assert set(times) <= set(stamps(came))
+
+
 def test_the_first_bar_is_found_where_the_exchange_refuses_a_time_so_long_ago(minutes, make_source):
     days = minutes.gather([0, 1440])
     frames = {"BTC-USD": {"1m": minutes, "1d": days}}
@@ -598,8 +613,8 @@ def test_funding_rates_come_page_by_page_to_the_bit(make_source, hours):
     with BinanceRestServer(**words) as server:
         source = make_source("binance", server.url, "perpetual")
         span = Span(stamps(served)[10], stamps(served)[-5])
-        fetched = source.funding("BTC/USDT", span, Halt())
-        none = source.funding("BTC/USDT", Span(0, stamps(served)[0]), Halt())
+        fetched = source.funding("BTC/USDT", span, Halt()).frame
+        none = source.funding("BTC/USDT", Span(0, stamps(served)[0]), Halt()).frame
     assert_frame_equal(fetched, served[10:-5], check_exact=True)
     assert len(none) == 0
     assert none.schema == served.schema

@@ -11,7 +11,7 @@ from walkforge.base import TIMEFRAMES_MS, BarsError, SourceUnreachableError, par
 from walkforge.market import Span
 from walkforge.sources._ccxt_first import first_bar_ms
 from walkforge.sources._ccxt_pages import bars_of, rows_of
-from walkforge.sources._ccxt_stretches import stretches
+from walkforge.sources._ccxt_stretches import joined, stretches
 from walkforge.sources._ccxt_symbols import Symbols
 from walkforge.sources._grid import open_ms
 
@@ -92,6 +92,13 @@ def test_stretches_cover_a_span_without_overlap_in_at_most_twelve_pages(
     assert (parts[0].start_ms, parts[-1].end_ms) == span
     assert all(a.end_ms == b.start_ms for a, b in pairwise(parts))
     assert all(0 < part.end_ms - part.start_ms <= 12 * page_bars * step_ms for part in parts)
+
+
+def test_spans_within_a_page_are_joined_and_no_others():
+    minutes = [(5, 5), (10, 11), (12, 14), (18, 20), (21, 60), (60, 61)]
+    spans = [Span(60_000 * start, 60_000 * end) for start, end in minutes]
+    found = [(one.start_ms // 60_000, one.end_ms // 60_000) for one in joined(spans, "1m", 10)]
+    assert found == [(10, 20), (21, 60), (60, 61)]
 
 
 @pytest.mark.parametrize(

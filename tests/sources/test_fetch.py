@@ -370,7 +370,9 @@ def test_what_was_issued_anew_is_not_stored_before_what_it_stands_over(trouble, 
         with pytest.raises(KeyboardInterrupt):
             bring(source, store, watcher=Impatient("day"))
     else:
-        assert [one.piece for one in bring(source, store).failed] == ["month"]
+        month_failed, day_waits = bring(source, store).failed
+        assert (month_failed.piece, day_waits.piece) == ("month", "day")
+        assert "day: came, but it goes over month, which is not stored" in day_waits.reason
     stored = store.read("drawn", "AAAUSDT", "1m")
     manifest = store.manifest("drawn", "AAAUSDT", "1m")
     assert "day" not in manifest.files_of("served")
@@ -401,7 +403,7 @@ def test_pieces_without_a_bar_are_remembered_once_there_is_a_series(bars, store)
     arrivals = Arrivals(source, store, plan)
     empty, *others = [source.fetch(piece, Event()) for piece in plan.pieces]
     arrivals.take(empty.piece, dataclasses.replace(empty, frame=None))
-    assert arrivals.store() == []
+    assert list(arrivals.store()) == []
     for delivery in others:
         arrivals.take(delivery.piece, delivery)
     assert [report.rows_new for report in arrivals.store()] == [540]
@@ -500,6 +502,31 @@ def test_a_part_that_is_gone_stops_no_other_series(bars, store):
         ("AAAUSDT/1m", True)
     ]
     assert_stored(store, other)
+
+
+def test_what_is_stored_is_told_also_where_another_piece_is_refused(bars, store, monkeypatch):
+    pieces = ["AAAUSDT-0", "AAAUSDT-1"]
+    before, mended = ServedBars(bars), ServedBars(dataclasses.replace(bars, volume=bars.volume + 1))
+    before.versions, mended.versions = dict.fromkeys(pieces, "one"), dict.fromkeys(pieces, "two")
+    bring(before, store, Span(EVERYTHING.start_ms, int(bars.timestamp[120])))
+    add = BarStore.add
+
+    def refuse_the_first(store, venue, symbol, timeframe, addition):
+        if addition.reason.startswith("AAAUSDT-0"):
+            raise BarsError("a part of it is damaged")
+        return add(store, venue, symbol, timeframe, addition)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BarStore, "add", refuse_the_first)
+        report = bring(mended, store)
+    assert [one.reason for one in report.failed] == ["a part of it is damaged"]
+    series = report.series["AAAUSDT/1m"]
+    assert (series.rows_new, series.rows_differing) == (480, 60)
+    stored = store.read("drawn", "AAAUSDT", "1m").volume - bars.volume
+    np.testing.assert_allclose(stored, np.repeat([0.0, 1.0], [60, 540]))
+    mended.asked.clear()
+    assert bring(mended, store).ok
+    assert mended.asked == ["AAAUSDT-0"]
 
 
 def come_again(source, frame, **told):

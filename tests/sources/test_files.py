@@ -119,6 +119,27 @@ def test_a_new_file_is_fetched_and_a_changed_one_takes_the_place_of_its_bars(tmp
     np.testing.assert_array_equal(stored.volume[60:], bars.volume[60:])
 
 
+def test_a_changed_file_that_waits_for_a_damaged_one_is_named(tmp_path):
+    store, folder = BarStore(tmp_path / "store"), tmp_path / "in"
+    bars = random_bars(100, symbol="AAAUSDT")
+    whole = write_csv(folder / "AAAUSDT-1m-2024-01.csv", bars)
+    part = write_csv(folder / "AAAUSDT-1m-part.csv", bars.take(slice(20, 30)))
+    bring(files(folder, venue="drawn"), store, ("AAAUSDT", "1m"))
+    bars_to_frame(bars.take(slice(20, 30))).with_columns(volume=pl.lit(7.0)).write_csv(part)
+    text = whole.read_text()
+    whole.write_text("garbage\n1\n")
+    for path in (whole, part):
+        os.utime(path, ns=(1, 1))
+    _, report = bring(files(folder, venue="drawn"), store, ("AAAUSDT", "1m"))
+    damaged, waiting = report.failed
+    assert (damaged.piece, waiting.piece) == (str(whole), str(part))
+    assert f"it goes over {whole}, which is not stored" in waiting.reason
+    whole.write_text(text)
+    _, report = bring(files(folder, venue="drawn"), store, ("AAAUSDT", "1m"))
+    assert report.ok
+    assert set(store.read("drawn", "AAAUSDT", "1m").volume[20:30]) == {7.0}
+
+
 def test_a_hole_is_filled_from_new_files_and_no_file_is_read_twice(tmp_path):
     folder, bars = tmp_path / "in", random_bars(100, symbol="AAAUSDT")
     holed = bars.take(np.r_[0:30, 60:100])

@@ -62,7 +62,8 @@ class Wishes:
 
         def span(symbol: str, timeframe: str) -> Span:
             start_ms = since_ms if self._since_ms is None else self._since_ms
-            if self._update and self._since_ms is None:
+            # Of files those that are new are new, wherever their bars begin.
+            if self._update and self._since_ms is None and source.name != "files":
                 # From its beginning on: what failed in the middle is missing as well.
                 start_ms = self._begins.get((symbol, timeframe), start_ms)
             asset = self._life.get(symbol)
@@ -131,13 +132,22 @@ class Wishes:
     def _stored(self, source: "Source", store: BarStore) -> list[tuple[str, str]]:
         """Return the stored series that are meant; of a damaged one the plan says what it is."""
         wanted = {source.name_of(symbol) for symbol in self._symbols} | set(self._life)
-        here = [
+        stored = [
             (folder.name, timeframe)
             for folder in sorted(store.root.glob(f"{source.venue}/*"))
             for timeframe in timeframes_in(folder)
-            if (not wanted or folder.name in wanted)
+        ]
+        here = [
+            (symbol, timeframe)
+            for symbol, timeframe in stored
+            if (not wanted or symbol in wanted)
             and (not self._timeframes or timeframe in self._timeframes)
         ]
+        if stored and not here:
+            raise UsageError(
+                f"{store.root}: none of the stored series of {source.venue} is meant; there are "
+                f"{listed(['/'.join(names) for names in stored])}"
+            )
         if not here:
             venues = sorted({one.venue for one in store.list(damaged=[])})
             raise UsageError(

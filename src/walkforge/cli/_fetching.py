@@ -141,13 +141,15 @@ def fetch(
 def read_urls(words: Sequence[str] | None, source: str) -> dict[str, str]:
     """Return a source's addresses out of `KEY=URL` words and those of WALKFORGE_URLS.
 
-    In the environment `SOURCE.KEY=URL` counts for one source, and a key that only others know is
-    meant for them. Raises UsageError for other words, without repeating what may be a password.
+    In the environment `SOURCE.KEY=URL` counts for one source, before `KEY=URL`, and a key that only
+    others know is meant for them. Raises UsageError for other words, without repeating what may be
+    a password.
     """
     from walkforge import sources
 
     found = {}
-    for name, url in _pairs(os.environ.get("WALKFORGE_URLS", "").split()):
+    pairs = _pairs(os.environ.get("WALKFORGE_URLS", "").split())
+    for name, url in sorted(pairs, key=lambda pair: "." in pair[0]):
         key = sources.url_key(name, source)
         if key is not None:
             found[key] = url

@@ -18,7 +18,7 @@ from walkforge.base import (
 )
 
 from ._calendar import CALENDARS, hole_before, infer_calendar
-from ._columns import PRICES, VALUES
+from ._columns import PRICES, VALUES, refuse_odd_names
 
 PROVENANCES = ("exchange", "sample", "simulated", "file")
 
@@ -28,7 +28,8 @@ class Bars:
     """Bars of one symbol in time order: stamps (n,) in ms UTC, prices and volume (n,) float64.
 
     `timestamp` is a bar's opening time; it is complete one timeframe later, at `closes_at`.
-    Raises BarsError where stamps do not rise, lengths differ, or a value is not finite.
+    Raises BarsError where stamps do not rise, lengths differ, a value is not finite, or a
+    further column's name is not a plain one.
     """
 
     venue: str
@@ -116,6 +117,7 @@ class Bars:
         )
 
     def _refuse_nonsense(self) -> None:
+        refuse_odd_names(self.name, self.more)
         columns = {name: getattr(self, name) for name in VALUES}
         for name, values in {**columns, **self.more}.items():
             if len(values) != len(self.timestamp):

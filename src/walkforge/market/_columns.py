@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,8 +27,10 @@ _OTHER_NAMES = {
     "volume": ("volume", "vol"),
 }
 _SYMBOL_NAMES = ("symbol", "ticker")
+# Others are patterns to polars, or do not come back from a CSV as they went.
+_PLAIN = re.compile(r"\w(?:[\w .-]*\w)?")
 # Volumes that were summed in another order differ in their last digit; that is no contradiction.
-_ROUNDING_FRAC = 1e-12
+ROUNDING_FRAC = 1e-12
 
 
 def find_columns(source: str, there: Sequence[str]) -> dict[str, str]:
@@ -51,6 +54,21 @@ def find_symbol_column(there: Sequence[str]) -> str | None:
     return next((plain[name] for name in _SYMBOL_NAMES if name in plain), None)
 
 
+def is_plain(column: str) -> bool:
+    """Return whether a further column may be called so."""
+    return _PLAIN.fullmatch(column) is not None
+
+
+def refuse_odd_names(place: str, columns: Iterable[str]) -> None:
+    """Raise BarsError for the first further column whose name is not a plain one."""
+    for column in columns:
+        if not is_plain(column):
+            raise BarsError(
+                f"{place}: a column is named {column[:40]!r}, expected letters, digits and `_`, "
+                "with spaces, points and hyphens between them; give it another name"
+            )
+
+
 def _plain(there: Sequence[str]) -> dict[str, str]:
     """Return the columns by their names in lower case with underscores; the first of two stays."""
     plain: dict[str, str] = {}
@@ -59,7 +77,9 @@ def _plain(there: Sequence[str]) -> dict[str, str]:
     return plain
 
 
-def contradict(one: FloatArray, other: FloatArray) -> BoolArray:
+def contradict(
+    one: FloatArray, other: FloatArray, rounding_frac: float = ROUNDING_FRAC
+) -> BoolArray:
     """Return which rows (n,) of finite values (n, 5) differ by more than rounding."""
-    differs: BoolArray = np.abs(one - other) > _ROUNDING_FRAC * np.abs(one)
+    differs: BoolArray = np.abs(one - other) > rounding_frac * np.abs(one)
     return np.any(differs, axis=-1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from walkforge.base import BarsError, IntArray, UsageError, counted, timeframe_ms, utc_text
+from walkforge.base import BarsError, IntArray, UsageError, counted, listed, timeframe_ms, utc_text
 
 from ._bars import Bars
 from ._calendar import CALENDAR_SHOWS_MS, infer_calendar
@@ -35,12 +35,17 @@ class ImportReport:
     files_with_checksum: int
     stamp_forms: tuple[str, ...]
     """How the files hold their stamps: `text`, `time`, or numbers in `s`, `ms`, `us`, `ns`."""
+    columns_left_out: tuple[str, ...] = ()
+    """Further columns that stayed behind, as their names are no plain ones."""
 
     def summary(self) -> str:
         """Return one line for a terminal."""
+        odd = listed([repr(name[:40]) for name in self.columns_left_out])
+        left_out = f"; columns of odd names left out: {odd}" if odd else ""
         return (
             f"{self.written.summary()} ({counted(self.files, 'file')}, stamps: "
             f"{', '.join(self.stamp_forms)}, checksum agreed for {self.files_with_checksum})"
+            f"{left_out}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,6 +55,7 @@ class ImportReport:
             "files": self.files,
             "files_with_checksum": self.files_with_checksum,
             "stamp_forms": list(self.stamp_forms),
+            "columns_left_out": list(self.columns_left_out),
         }
 
 
@@ -169,6 +175,9 @@ def _import_series(
         files=len(files),
         files_with_checksum=sum(source.checked for source in sources),
         stamp_forms=tuple(sorted({table.stamp_form for table in tables})),
+        columns_left_out=tuple(
+            dict.fromkeys(name for table in tables for name in table.part.left_out)
+        ),
     )
 
 

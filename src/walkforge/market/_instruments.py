@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def _infer_tick(prices: FloatArray) -> float:
     usual = float(np.median(prices))
     for decimals in range(_MOST_DECIMALS + 1):
         tick = 10.0**-decimals
+        if tick > usual:
+            continue  # any grid has 0, and beside it whatever is small enough
         # A tenth of the tick caps the tolerance, or any grid would fit a large price.
         slack = np.minimum(np.maximum(_FLOAT32_FRAC * prices, 1e-12), tick / 10)
         if np.mean(np.abs(prices - np.round(prices / tick) * tick) <= slack) >= _ON_GRID_FRAC:
@@ -133,5 +136,8 @@ def _infer_tick(prices: FloatArray) -> float:
 
 
 def _power_of_ten(number: float) -> float:
-    """Return the power of ten at or below a number; a hair above it counts as it."""
-    return float(f"1e{math.floor(math.log10(number) + 1e-9)}")
+    """Return the power of ten at or below a number; a hair above it counts as it.
+
+    Of numbers that are all but 0 it is 1e-308.
+    """
+    return float(f"1e{math.floor(math.log10(max(number, sys.float_info.min)) + 1e-9)}")

@@ -14,8 +14,8 @@ from typing import Any
 
 from walkforge.base import BarsError, write_json
 
-from ._calendar import CALENDARS
 from ._columns import VALUES
+from ._manifest_form import refuse_nonsense
 from ._spans import Span, join_spans
 
 MANIFEST = "manifest.json"
@@ -77,7 +77,7 @@ class Manifest:
         """Return the version of each file that a source brought, by name.
 
         The files of days that gave a month what it lacks are among them, those that failed to
-        without a version.
+        without a version where none was held before.
         """
         entries = [entry for entry in self.sources if entry.get("source") == source]
         mending = {
@@ -115,7 +115,7 @@ def read_manifest(folder: Path) -> Manifest:
         return _from_plain(plain)
     except OSError as error:
         raise BarsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise BarsError(
             f"{path}: damaged, expected the manifest of a series of bars ({error}). Move the "
             "folder away and bring its bars in again."
@@ -130,8 +130,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def _from_plain(plain: Any) -> Manifest:
     if plain["format"] != _FORMAT:
         raise ValueError(f"format {plain['format']!r}, this version of Walkforge knows {_FORMAT}")
-    if not plain["parts"] or plain["calendar"] not in CALENDARS:
-        raise ValueError(f"{len(plain['parts'])} parts, calendar {plain['calendar']!r}")
+    refuse_nonsense(plain)
     named = {name: plain[name] for name in ("venue", "symbol", "timeframe", "provenance")}
     return Manifest(
         **named,

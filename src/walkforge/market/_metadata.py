@@ -19,11 +19,12 @@ METADATA_KEY = "walkforge"
 _WAY_OUT = "bring its bars in again from where they came"
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Return whether a value is text."""
     return isinstance(value, str)
 
 
-def _is_spans(value: Any) -> bool:
+def is_spans(value: Any) -> bool:
     """Return whether a value is a list of pairs of whole numbers."""
     return isinstance(value, list) and all(
         isinstance(span, list) and len(span) == 2 and all(type(edge) is int for edge in span)
@@ -40,7 +41,7 @@ _KNOWN: dict[str, tuple[_Fits, str]] = {
         f"one of {', '.join(CALENDARS)}, or null",
     ),
     "history": (
-        lambda told: isinstance(told, list) and all(map(_is_text, told)),
+        lambda told: isinstance(told, list) and all(map(is_text, told)),
         "a list of lines",
     ),
     "sources": (
@@ -48,7 +49,7 @@ _KNOWN: dict[str, tuple[_Fits, str]] = {
         "a list of tables",
     ),
     "asked": (
-        lambda told: isinstance(told, dict) and all(map(_is_spans, told.values())),
+        lambda told: isinstance(told, dict) and all(map(is_spans, told.values())),
         "lists of [start, end] by source",
     ),
 }
@@ -83,10 +84,10 @@ def sources_told(path: Path, metadata: Mapping[str, Any]) -> tuple[dict[str, Any
     """
     for number, told in enumerate(metadata.get("sources", ()), start=1):
         for name, needed in _OF_A_SOURCE.items():
-            if not _is_text(told.get(name, None if needed else "")):
+            if not is_text(told.get(name, None if needed else "")):
                 raise BarsError(
                     f"{path}: its metadata entry {METADATA_KEY!r} has {name} "
-                    f"{_shown(told.get(name))} in source {number}, expected text; {_WAY_OUT}"
+                    f"{shown(told.get(name))} in source {number}, expected text; {_WAY_OUT}"
                 )
     return tuple(_as_entry(told) for told in metadata.get("sources", ()))
 
@@ -103,11 +104,12 @@ def _refuse_nonsense(path: Path, metadata: Any) -> None:
     for name, (fits, expected) in _KNOWN.items():
         if name in metadata and not fits(metadata[name]):
             raise BarsError(
-                f"{where} has {name} {_shown(metadata[name])}, expected {expected}; {_WAY_OUT}"
+                f"{where} has {name} {shown(metadata[name])}, expected {expected}; {_WAY_OUT}"
             )
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return the beginning of a value as JSON has it."""
     return json.dumps(value)[:60]
 
 

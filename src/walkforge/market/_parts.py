@@ -120,7 +120,8 @@ def refuse_damage(folder: Path, parts: Sequence[StoredPart]) -> None:
 def read_part(folder: Path, part: StoredPart) -> Rows:
     """Return all columns of one part; raise BarsError where it cannot be read."""
     try:
-        return rows_of_frame(pl.read_parquet(folder / part.file, glob=False))
+        frame = pl.read_parquet(folder / part.file, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise BarsError(f"{folder / part.file}: damaged: {reason}") from None
+    return rows_of_frame(frame, str(folder / part.file))

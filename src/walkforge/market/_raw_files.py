@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import polars as pl
 
 from walkforge.base import TIMEFRAMES_MS, BarsError, digest_of_file, listed
 
-from ._columns import KLINE_COLUMNS, VALUES, find_columns, find_symbol_column
+from ._columns import KLINE_COLUMNS, VALUES, find_columns, find_symbol_column, is_plain
 from ._csv_numbers import read_csv_numbers
 from ._manifest import MANIFEST, read_manifest
 from ._metadata import one_line, read_metadata
@@ -54,6 +54,7 @@ class Part:
     has_header: bool = True
     lines: pl.Series | None = None  # row numbers before blank lines were left out
     further: tuple[str, ...] = ()  # columns to be kept beside ours where they hold numbers
+    left_out: tuple[str, ...] = ()  # columns that would be, but for their names
 
     def place(self, row: int) -> str:
         """Return where a row stands, as an editor or a data frame would count it."""
@@ -118,10 +119,21 @@ def _may_hold_bars(file: Path) -> bool:
 
 
 def further_columns(there: Sequence[str], columns: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a file's columns beside those of bars, the symbol's and the provenance's."""
+    """Return a file's columns of plain names beside those of bars, the symbol's and the
+    provenance's.
+    """
+    return _by_name(there, columns)[0]
+
+
+def _by_name(
+    there: Sequence[str], columns: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return a file's further columns of plain names, and those of other names."""
     known = {*columns.values(), find_symbol_column(there), find_provenance_column(there)}
     ours = ("timestamp", *VALUES)
-    return tuple(own for own in there if own not in known and own.strip().lower() not in ours)
+    beside = [own for own in there if own not in known and own.strip().lower() not in ours]
+    plain = tuple(own for own in beside if is_plain(own))
+    return plain, tuple(own for own in beside if own not in plain)
 
 
 def part_of_frame(name: str, frame: pl.DataFrame) -> Part:
@@ -176,7 +188,7 @@ def _read_csv(source: Path | bytes, name: str, every_column: bool) -> Part:
         twice = next(own for own in names if names.count(own) > 1)
         raise BarsError(f"{name}: two columns are named {twice!r}, expected one of each name")
     provenance = find_provenance_column(names)
-    further = () if provenance is None else further_columns(names, columns)
+    further, left_out = ((), ()) if provenance is None else _by_name(names, columns)
     needed = {*columns.values(), find_symbol_column(names), provenance, *further}
     wanted = [i for i, own in enumerate(names) if every_column or own in needed]
     # A repair writes back every cell as it stands, so it has no use for numbers.
@@ -191,10 +203,11 @@ def _read_csv(source: Path | bytes, name: str, every_column: bool) -> Part:
     _refuse_several_symbols(name, frame)
     first_line = 1 + lines_before + int(has_header)
     blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    part = Part(name, frame, columns, first_line, has_header, further=further, left_out=left_out)
     if not blank.any():
-        return Part(name, frame, columns, first_line, has_header, further=further)
+        return part
     lines = pl.Series(range(len(frame))).filter(~blank)
-    return Part(name, frame.filter(~blank), columns, first_line, has_header, lines, further)
+    return replace(part, frame=frame.filter(~blank), lines=lines)
 
 
 def _first_bytes(source: Path | bytes) -> bytes:
@@ -218,7 +231,9 @@ def _names_of_columns(head: bytes, name: str, *, line: int) -> tuple[list[str], 
     except UnicodeDecodeError:
         raise BarsError(f"{name}: not a text file in UTF-8, expected CSV") from None
     _refuse_other_forms(first_row, name, line=line)
-    fields = [cell.strip().strip('"') for cell in first_row.split(",")]
+    cells = [cell.strip() for cell in first_row.split(",")]
+    _refuse_odd_quotes(cells, name, line=line)
+    fields = [cell.strip('"') for cell in cells]
     if fields == [""]:
         raise BarsError(f"{name}: the file is empty, expected bars")
     if not fields[0][:1].isdigit():
@@ -243,6 +258,16 @@ def _refuse_other_forms(first_row: str, name: str, *, line: int) -> None:
             raise BarsError(
                 f"{name}: line {line} has {plural} ({delimiter!r}) between its cells, expected "
                 "commas (','); write it with commas, and with points in its decimals"
+            )
+
+
+def _refuse_odd_quotes(fields: Sequence[str], name: str, *, line: int) -> None:
+    """Refuse a first line with a comma or a line break within a name."""
+    for cell in fields:
+        if cell[:1] == '"' and (len(cell) == 1 or cell[-1] != '"'):
+            raise BarsError(
+                f"{name}: line {line} names a column {cell[:40]!r}, a quotation without an end; "
+                "expected names without commas and line breaks"
             )
 
 
@@ -290,15 +315,16 @@ def _read_parquet(path: Path, every_column: bool, *, is_ours: bool) -> Part:
     try:
         names = pl.scan_parquet(path, glob=False).collect_schema().names()
         columns = find_columns(str(path), names)
-        further = further_columns(names, columns) if is_ours else ()
+        further, left_out = _by_name(names, columns) if is_ours else ((), ())
         provenance = find_provenance_column(names)
         needed = {*columns.values(), find_symbol_column(names), provenance, *further}
-        wanted = names if every_column else [own for own in names if own in needed]
+        # A name may be a pattern to polars, so that all of them are not asked for by name.
+        wanted = None if every_column else [own for own in names if own in needed]
         frame = pl.read_parquet(path, columns=wanted, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BarsError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
     _refuse_several_symbols(str(path), frame)
-    return Part(str(path), frame, columns, further=further)
+    return Part(str(path), frame, columns, further=further, left_out=left_out)
 
 
 def _read_zip(path: Path, every_column: bool) -> tuple[Part, ...]:

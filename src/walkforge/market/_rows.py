@@ -10,7 +10,7 @@ import polars as pl
 
 from walkforge.base import BarsError, BoolArray, FloatArray, IntArray, one_of, utc_text
 
-from ._columns import VALUES, contradict
+from ._columns import ROUNDING_FRAC, VALUES, contradict, refuse_odd_names
 
 ON_CONFLICT = ("refuse", "keep", "replace")
 BAR = slice(0, len(VALUES))
@@ -55,9 +55,14 @@ class Rows:
         return pl.DataFrame({"timestamp": stamps, **columns})
 
 
-def rows_of_frame(frame: pl.DataFrame) -> Rows:
-    """Return the rows of a frame whose columns have their final names and types."""
-    columns = (*VALUES, *(name for name in frame.columns if name not in ("timestamp", *VALUES)))
+def rows_of_frame(frame: pl.DataFrame, place: str = "new bars") -> Rows:
+    """Return the rows of a frame whose columns have their final names and types.
+
+    Raises BarsError, which names `place`, where a further column's name is no plain one.
+    """
+    further = [name for name in frame.columns if name not in ("timestamp", *VALUES)]
+    refuse_odd_names(place, further)
+    columns = (*VALUES, *further)
     values = np.empty((len(frame), len(columns)), order="F")
     for index, name in enumerate(columns):
         values[:, index] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -81,13 +86,15 @@ def join_rows(
     new: Rows,
     *,
     on_conflict: str,
+    rounding_frac: float = ROUNDING_FRAC,
     place: Callable[[int], str] = utc_text,
 ) -> Joined:
     """Return old and new rows in time order, each time once; both rise.
 
     A new row for the time of an old one changes nothing where the two agree, but fills in columns
     that the old one lacks. Where they differ it is refused with BarsError, or the old one is
-    kept, or replaced. `place` tells where the new row of a moment stands.
+    kept, or replaced; up to `rounding_frac` of a value is no difference. `place` tells where the
+    new row of a moment stands.
     """
     one_of("way to join", on_conflict, ON_CONFLICT)
     if not len(old):
@@ -96,7 +103,7 @@ def join_rows(
     old, new = old.with_columns(columns), new.with_columns(columns)
     known, at = _known(old.timestamp, new.timestamp)
     before, after = old.values[at[known]], new.values[known]
-    differs = contradict(before[:, BAR], after[:, BAR])
+    differs = contradict(before[:, BAR], after[:, BAR], rounding_frac)
     if differs.any() and on_conflict == "refuse":
         row = int(np.argmax(differs))
         moment = int(new.timestamp[known][row])

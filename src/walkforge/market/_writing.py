@@ -20,8 +20,10 @@ import numpy as np
 from walkforge.base import BarsError, IntArray, counted, digest_of_file, timeframe_ms, utc_text
 
 from ._calendar import CALENDAR_SHOWS_MS, DAY_MS, infer_calendar
-from ._lacking import lacking_stamps
+from ._columns import ROUNDING_FRAC
+from ._lacking import NOISE_FRAC, lacking_stamps, stacked, stale_stamps
 from ._manifest import MANIFEST, Manifest, StoredPart, read_manifest, write_manifest
+from ._manifest_form import PART_NAME
 from ._parts import by_period, read_part, refuse_damage, scan_parts, write_part
 from ._rows import Joined, Rows, join_rows
 from ._series import collect, part_is_gone
@@ -31,8 +33,7 @@ from ._turns import taking_turns
 _BEGUN = ".begun"
 # Our own parts, and files half written; whatever else lies in a series' folder is not ours.
 _OURS = re.compile(
-    r"\d{4}(-\d\d)?\.[0-9a-f]{12}\.parquet"
-    r"|\.\d{4}(-\d\d)?\.\d+\.part"
+    PART_NAME.pattern + r"|\.\d{4}(-\d\d)?\.\d+\.part"
     r"|\.manifest\.json\.\d+\.part"
 )
 
@@ -60,7 +61,7 @@ class Addition:
     """The span of which a replacement says all there is; None is from its first to its last row."""
     adjusts: bool = False
     """Whether a replacement changes the prices of a past: stored bars that it lacks go, where
-    they would stand at those of before."""
+    they would stand at those of before, and what differs by float32's noise is no difference."""
     reason: str = ""
     """Why bars are replaced; stands in the history with their number, where any were."""
     place: Callable[[int], str] = utc_text
@@ -210,8 +211,10 @@ def _join_periods(
     }
     lacking = stale = np.empty(0, dtype=np.int64)
     if span:
-        lacking, at_old_prices = lacking_stamps(before.values(), addition.rows, span)
-        stale = at_old_prices if addition.adjusts else stale
+        stored = stacked(before[period] for period in sorted(before))
+        lacking = lacking_stamps(stored, addition.rows, span)
+        if addition.adjusts:
+            stale = stale_stamps(stored, addition.rows, lacking, str(place))
     joined = {
         period: _join(before.get(period), new.get(period), stale, addition)
         for period in sorted({*before, *new})
@@ -241,7 +244,13 @@ def _stored_rows(place: Path, part: StoredPart) -> Rows:
 def _join(before: Rows | None, new: Rows | None, stale: IntArray, addition: Addition) -> Joined:
     before, new = before or Rows.none(), new or Rows.none()
     kept = before.take(~np.isin(before.timestamp, stale)) if len(stale) else before
-    joined = join_rows(kept, new, on_conflict=addition.on_conflict, place=addition.place)
+    joined = join_rows(
+        kept,
+        new,
+        on_conflict=addition.on_conflict,
+        rounding_frac=NOISE_FRAC if addition.adjusts else ROUNDING_FRAC,
+        place=addition.place,
+    )
     return replace(joined, changed=joined.changed or len(kept) < len(before))
 
 

@@ -6,7 +6,15 @@ from ._make import MARKETS, SOURCES, make_source, url_key
 from ._plan import SeriesPlan, make_plan, plan_repairs
 from ._refresh_instruments import refresh_instruments
 from ._report import FailedPiece, FetchedSeries, FetchReport
-from ._source import Delivery, FundingSource, InstrumentSource, Listing, Piece, Source
+from ._source import (
+    Delivery,
+    FundingDelivery,
+    FundingSource,
+    InstrumentSource,
+    Listing,
+    Piece,
+    Source,
+)
 
 __all__ = [
     "MARKETS",
@@ -16,6 +24,7 @@ __all__ = [
     "FetchReport",
     "FetchWatcher",
     "FetchedSeries",
+    "FundingDelivery",
     "FundingSource",
     "InstrumentSource",
     "Listing",

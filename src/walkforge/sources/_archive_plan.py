@@ -19,7 +19,7 @@ def choose_files(
 
     A file in `files` (name: version) comes again where its version changed, and never else: the
     same bytes hold the same bars. What a month that was fetched leaves open is for those of its
-    days that were not. A day without a version failed when it was to mend its month.
+    days that were not. A day without a version never came: it failed when it was to mend its month.
     """
     if series.begin_ms is None:
         return []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from walkforge.base import utc_text
+from walkforge.base import BarsError, utc_text
 from walkforge.market import (
     Addition,
     BarStore,
@@ -68,32 +68,51 @@ class Arrivals:
         if delivery is not None:
             self._waiting.append(delivery)
 
-    def drop(self) -> None:
-        """Forget what waits: it cannot be stored."""
-        self._waiting = []
-
-    def store(self) -> list[WriteReport]:
-        """Add what waits to the series; return a report per addition.
+    def store(self) -> Iterator[WriteReport | BarsError]:
+        """Add what waits to the series; yield a report per addition, or why the store refuses it.
 
         Of two files that take the place of stored bars the later in the plan counts, so it waits
         for the other one, and where that does not come, both have to come again. What brought no
-        bar waits for a series that can remember it. Raises BarsError where the store refuses; what
-        waits then stays.
+        bar waits for a series that can remember it. What is refused is forgotten.
         """
         self._waiting.sort(key=lambda delivery: self._place[delivery.piece])
         plain = [d for d in self._waiting if not d.piece.replaces]
-        added = [self._add(plain, "keep")] if plain else []
+        if plain:
+            yield from self._try(plain, "keep")
         for delivery in [d for d in self._waiting if d.piece.replaces]:
-            if not touches(delivery.piece.span, self._anew_before(delivery.piece)):
-                added.append(self._add([delivery], "replace"))
-        return [report for report in added if report is not None]
+            if self._stands_over(delivery.piece) is None:
+                yield from self._try([delivery], "replace")
 
-    def _anew_before(self, piece: Piece) -> list[Span]:
-        return [one.span for one in self._anew if self._place[one] < self._place[piece]]
+    def held_back(self) -> list[tuple[Piece, Piece]]:
+        """Return each piece that waits for another one, and that one."""
+        waiting = [delivery.piece for delivery in self._waiting if delivery.piece.replaces]
+        pairs = [(piece, self._stands_over(piece)) for piece in waiting]
+        return [(piece, before) for piece, before in pairs if before is not None]
+
+    def _stands_over(self, piece: Piece) -> Piece | None:
+        """Return the first piece that is to be stored before this one and is not yet."""
+        before = (one for one in self._anew if self._place[one] < self._place[piece])
+        return next((one for one in before if touches(one.span, [piece.span])), None)
+
+    def _try(
+        self, deliveries: Sequence[Delivery], on_conflict: str
+    ) -> Iterator[WriteReport | BarsError]:
+        try:
+            report = self._add(deliveries, on_conflict)
+        except BarsError as error:
+            self._forget(deliveries)
+            yield error
+        else:
+            if report is not None:
+                yield report
+
+    def _forget(self, deliveries: Sequence[Delivery]) -> None:
+        pieces = {delivery.piece for delivery in deliveries}
+        self._waiting = [d for d in self._waiting if d.piece not in pieces]
 
     def _add(self, deliveries: Sequence[Delivery], on_conflict: str) -> WriteReport | None:
         names = (self._source.venue, self.plan.symbol, self.plan.timeframe)
-        rows = self._rows(deliveries)
+        rows, differing = self._rows(deliveries)
         if not len(rows) and not self._store.holds(*names):
             return None
         asked = self._asked(deliveries)
@@ -112,18 +131,20 @@ class Arrivals:
         )
         report = self._store.add(*names, addition)
         self._stored_before = True
+        self.differing += differing
+        self._forget(deliveries)
         stored = {delivery.piece for delivery in deliveries}
-        self._waiting = [d for d in self._waiting if d.piece not in stored]
         self._anew = [piece for piece in self._anew if piece not in stored]
         return report
 
-    def _rows(self, deliveries: Sequence[Delivery]) -> Rows:
-        rows = Rows.none()
+    def _rows(self, deliveries: Sequence[Delivery]) -> tuple[Rows, int]:
+        """Return the bars of deliveries, and how many of them differ among themselves."""
+        rows, differing = Rows.none(), 0
         for delivery in deliveries:
             if delivery.frame is not None:
                 joined = join_rows(rows, rows_of_frame(delivery.frame), on_conflict="keep")
-                rows, self.differing = joined.rows, self.differing + joined.differing
-        return rows
+                rows, differing = joined.rows, differing + joined.differing
+        return rows, differing
 
     def _asked(self, deliveries: Sequence[Delivery]) -> tuple[Span, ...]:
         """Return what is answered for: each piece, then what lies before the source's first bar."""

@@ -32,7 +32,7 @@ from ._archive_mend import days_for_holes, with_bars_of
 from ._archive_plan import choose_files
 from ._grid import refuse_strangers
 from ._http import HttpClient, base_url
-from ._source import Delivery, Listing, Piece
+from ._source import Delivery, FundingDelivery, Listing, Piece
 from ._waits import result_of
 
 DEFAULT_URLS = {
@@ -83,6 +83,7 @@ class BinanceArchive:
         self._symbols: list[str] | None = None
         self._known: set[str] = set()
         self._series: dict[tuple[str, str], SeriesFiles] = {}
+        self._held: dict[tuple[str, str], Mapping[str, str]] = {}
 
     def name_of(self, symbol: str) -> str:
         """Return a symbol as Binance writes it: BTC/USDT, BTC-USDT and BTC/USDT:USDT are BTCUSDT.
@@ -138,6 +139,7 @@ class BinanceArchive:
         """Return the files to fetch: months, and days where there is no month."""
         symbol = self.name_of(symbol)
         series = self._files_of(symbol, timeframe)
+        self._held[symbol, timeframe] = files
         chosen = choose_files(series, wanted=wanted, missing=missing, files=files)
         return [
             Piece(
@@ -161,6 +163,7 @@ class BinanceArchive:
         come, differs from its checksum, or holds anything but bars of its month or day.
         """
         got, frame = self._bars_of(piece.place, piece.span, piece.timeframe, halt)
+        held = self._held.get((piece.symbol, piece.timeframe), {})
         downloads, days, failed = [got], {}, {}
         for day in self._days_for(piece, frame, halt):
             try:
@@ -168,8 +171,9 @@ class BinanceArchive:
             except FetchError as error:
                 if halt.is_set() or isinstance(error, SourceUnreachableError):
                     raise
-                # Without a version it counts as issued anew until it has come by itself.
-                days[day.name], failed[day.name] = "", str(error)
+                # The version whose bars are stored; without one it counts as issued anew until it
+                # has come by itself.
+                days[day.name], failed[day.name] = held.get(day.name, ""), str(error)
             else:
                 days[day.name] = day.version
                 downloads.append(more)
@@ -188,12 +192,12 @@ class BinanceArchive:
             failed=failed,
         )
 
-    def funding(self, symbol: str, span: Span, halt: Event) -> pl.DataFrame:
-        """Return the funding rates paid in a span: `timestamp` (Datetime ms UTC) and `rate`.
+    def funding(self, symbol: str, span: Span, halt: Event) -> FundingDelivery:
+        """Return the funding rates paid in a span, and which of its months failed.
 
         The archive has whole months that are over, and the last one comes to its end. Ctrl-C sets
         `halt` and ends at once. Raises UsageError for spot and for symbols that are not listed,
-        otherwise as `fetch`.
+        and SourceUnreachableError.
         """
         if self._market == "spot":
             raise UsageError(
@@ -204,7 +208,7 @@ class BinanceArchive:
         with ThreadPoolExecutor(_CONNECTIONS) as threads:
             try:
                 coming = [threads.submit(self._funding_of, file, halt) for file in months]
-                frames = [result_of(each) for each in coming]
+                came = [result_of(each) for each in coming]
             except KeyboardInterrupt:
                 # Ends the waits and downloads under way, which nobody waits for any more.
                 halt.set()
@@ -212,8 +216,16 @@ class BinanceArchive:
                 raise
             finally:
                 threads.shutdown(cancel_futures=True)
+        frames = [each for each in came if not isinstance(each, FetchError)]
         rates = pl.concat([no_funding(), *frames]).unique().sort("timestamp")
-        return rates.filter(pl.col("timestamp").dt.epoch("ms") >= span.start_ms)
+        return FundingDelivery(
+            frame=rates.filter(pl.col("timestamp").dt.epoch("ms") >= span.start_ms),
+            failed={
+                file.span: str(each)
+                for file, each in zip(months, came, strict=True)
+                if isinstance(each, FetchError)
+            },
+        )
 
     def close(self) -> None:
         """Let go of connections."""
@@ -268,12 +280,17 @@ class BinanceArchive:
         refuse_strangers(frame, span, got.url, way_out="nothing of it is stored")
         return got, frame
 
-    def _funding_of(self, file: ArchiveFile, halt: Event) -> pl.DataFrame:
-        got = self._download(file.key, halt)
+    def _funding_of(self, file: ArchiveFile, halt: Event) -> pl.DataFrame | FetchError:
+        """Return the rates of a month, or why they did not come."""
         try:
+            got = self._download(file.key, halt)
             return funding_frame(got.content, got.url)
         except BarsError as error:
-            raise FetchError(str(error)) from None
+            return FetchError(str(error))
+        except SourceUnreachableError:
+            raise
+        except FetchError as error:
+            return error
 
     def _download(self, key: str, halt: Event) -> Download:
         return download(self._client, f"{self._files_url}/{key}", halt)

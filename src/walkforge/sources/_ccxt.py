@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from walkforge.base import TIMEFRAMES_MS, FetchError, UsageError, nearest, one_of, timeframe_ms
 from walkforge.market import Instrument, Span
@@ -14,14 +14,11 @@ from ._ccxt_client import CcxtClient
 from ._ccxt_first import first_bar_ms
 from ._ccxt_instruments import funding_interval_h, funding_intervals_h, instruments_of
 from ._ccxt_pages import bars_of, rates_of, rows_of
-from ._ccxt_stretches import stretch_name, stretches
+from ._ccxt_stretches import joined, stretch_name, stretches
 from ._ccxt_symbols import Symbols
 from ._grid import can_hold_a_bar, open_ms
 from ._http import base_url
-from ._source import Delivery, Listing, Piece
-
-if TYPE_CHECKING:
-    import polars as pl
+from ._source import Delivery, FundingDelivery, Listing, Piece
 
 DEFAULT_URLS = {"api": ""}
 """Empty: the hosts that ccxt knows for the exchange."""
@@ -138,7 +135,8 @@ class CcxtSource:
     ) -> list[Piece]:
         """Return stretches of about ten pages, from the first bar to the last complete one.
 
-        What lies outside of these is not asked for. `files` does not matter: an exchange does
+        What lies outside of these is not asked for; missing spans that a page holds together are
+        asked for at once, with what lies between them. `files` does not matter: an exchange does
         not issue bars anew.
         """
         first_ms = self.first_ms(symbol, timeframe) if missing else None
@@ -146,6 +144,7 @@ class CcxtSource:
             return []
         name, market = self._symbols(self._closed).find(symbol)
         end_ms = open_ms(self._now_ms(market, timeframe, self._closed), timeframe)
+        there = [Span(max(part.start_ms, first_ms), min(part.end_ms, end_ms)) for part in missing]
         return [
             Piece(
                 symbol=name,
@@ -153,12 +152,8 @@ class CcxtSource:
                 span=span,
                 name=stretch_name(name, timeframe, span),
             )
-            for part in missing
-            for span in stretches(
-                Span(max(part.start_ms, first_ms), min(part.end_ms, end_ms)),
-                timeframe,
-                self._page_bars,
-            )
+            for part in joined(there, timeframe, self._page_bars)
+            for span in stretches(part, timeframe, self._page_bars)
             if can_hold_a_bar(span, timeframe)
         ]
 
@@ -188,8 +183,8 @@ class CcxtSource:
             entry={"url": self._client.answer.place},
         )
 
-    def funding(self, symbol: str, span: Span, halt: Event) -> pl.DataFrame:
-        """Return what longs paid to shorts: `timestamp`, and `rate` as a fraction of notional.
+    def funding(self, symbol: str, span: Span, halt: Event) -> FundingDelivery:
+        """Return what longs paid to shorts, all of it.
 
         Raises UsageError where the exchange has no history of it, as every spot market.
         """
@@ -209,7 +204,7 @@ class CcxtSource:
         rows = rows_of(
             ask, span, step_ms=int(interval_h * 3_600_000), page_rows=page_rates, next_ms=1
         )
-        return rates_of(rows, f"{self.venue} {name}")
+        return FundingDelivery(frame=rates_of(rows, f"{self.venue} {name}"))
 
     def instruments(self) -> dict[str, Instrument]:
         """Return the instruments by symbol; a market whose tick is not known is left out.

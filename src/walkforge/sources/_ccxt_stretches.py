@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from walkforge.base import TIMEFRAMES_MS
@@ -15,6 +15,23 @@ _DAY_MS = 86_400_000
 _MONTHS = (120, 12, 3, 1)
 _WEEK_AND_DAY = ("1w", "1d")
 _PAGES = 12
+
+
+def joined(spans: Sequence[Span], timeframe: str, page_bars: int) -> list[Span]:
+    """Return spans in time order, those within one page as one: a page costs what a bar costs.
+
+    Spans without a moment in them are left out.
+    """
+    page_ms = page_bars * TIMEFRAMES_MS[timeframe]
+    found: list[Span] = []
+    for span in spans:
+        if span.start_ms >= span.end_ms:
+            continue
+        if found and span.end_ms - found[-1].start_ms <= page_ms:
+            found[-1] = Span(found[-1].start_ms, span.end_ms)
+        else:
+            found.append(span)
+    return found
 
 
 def stretches(span: Span, timeframe: str, page_bars: int) -> Iterator[Span]:

@@ -128,8 +128,9 @@ class _Fetch:
         finally:
             pool.shutdown(cancel_futures=True)
             self._store(self._arrivals)
-        for plan in self._plans:
-            self._look_back_at(plan)
+        for one in self._arrivals:
+            self._tell_held_back(one)
+            self._look_back_at(one.plan)
         return self._report
 
     def _look_at(self, plan: SeriesPlan) -> None:
@@ -148,6 +149,17 @@ class _Fetch:
         stored = self._held.holds(self._source.venue, plan.symbol, plan.timeframe)
         if plan.missing and not stored and not told:
             self._report.failed.append(FailedPiece(plan.name, "", _none_there(plan)))
+
+    def _tell_held_back(self, arrivals: Arrivals) -> None:
+        """Name what came and waits for what did not; where the fetch stopped, that says it."""
+        if self._report.stopped is not None:
+            return
+        for piece, before in arrivals.held_back():
+            reason = (
+                f"{piece.name}: came, but it goes over {before.name}, which is not stored; it "
+                "comes again with that one, or once that one is gone"
+            )
+            self._report.failed.append(FailedPiece(arrivals.plan.name, piece.name, reason))
 
     def _fetch_all(self, pool: ThreadPoolExecutor) -> None:
         """Keep all connections busy, and store what has come every few seconds."""
@@ -199,8 +211,10 @@ class _Fetch:
             self._fail(plan, job.piece, error)
             return
         job.arrivals.take(job.piece, delivery)
+        by_itself = {piece.name for piece in plan.pieces}
         for part, reason in delivery.failed.items():
-            self._report.failed.append(FailedPiece(plan.name, part, reason))
+            if part not in by_itself:  # else it says itself whether it came
+                self._report.failed.append(FailedPiece(plan.name, part, reason))
         series = self._report.series[plan.name]
         series.pieces += 1
         series.received_bytes += delivery.received_bytes
@@ -219,21 +233,21 @@ class _Fetch:
     def _store(self, arrivals: Sequence[Arrivals]) -> None:
         for one in arrivals:
             series = self._report.series[one.plan.name]
-            try:
-                written = one.store()
-            except BarsError as error:
-                one.drop()
-                if getattr(error.__cause__, "errno", None) in _DISK_REFUSES:
-                    raise
-                failed = FailedPiece(one.plan.name, "", str(error))
-                if failed not in self._report.failed:  # as it would be of every few pieces
-                    self._report.failed.append(failed)
-                continue
-            for report in written:
+            for report in one.store():
+                if isinstance(report, BarsError):
+                    self._refused(one.plan, report)
+                    continue
                 series.rows_new += report.rows_new
                 series.rows_differing += report.rows_differing
                 series.rows_taken_away += report.rows_taken_away
+                series.rows_differing += one.differing
+                one.differing = 0
                 series.written = report
                 self._watcher.stored(one.plan, report)
-            series.rows_differing += one.differing
-            one.differing = 0
+
+    def _refused(self, plan: SeriesPlan, error: BarsError) -> None:
+        if getattr(error.__cause__, "errno", None) in _DISK_REFUSES:
+            raise error
+        failed = FailedPiece(plan.name, "", str(error))
+        if failed not in self._report.failed:  # as it would be of every few pieces
+            self._report.failed.append(failed)

@@ -43,7 +43,7 @@ def fetch_funding(
         told(number, len(spans), f"{symbol} funding")
         folder = store.root / source.venue / symbol
         try:
-            report.funding[symbol] = _fetch_one(source, source.name, folder, span)
+            _fetch_one(source, source.name, folder, span, report)
         except SourceUnreachableError as error:
             report.stopped = str(error)
         except UsageError as error:
@@ -52,18 +52,24 @@ def fetch_funding(
             report.failed.append(FailedPiece(symbol, "funding", str(error)))
 
 
-def _fetch_one(source: FundingSource, name: str, folder: Path, span: Span) -> int:
-    """Return how many rates are new; what the source answered for before is not asked again."""
+def _fetch_one(
+    source: FundingSource, name: str, folder: Path, span: Span, report: FetchReport
+) -> None:
+    """Bring a symbol's rates; what the source answered for before is not asked again."""
+    symbol = folder.name
     if not folder.is_dir():
-        return 0  # no bars came, so nobody needs its rates
-    new = 0
+        report.funding[symbol] = 0
+        return  # no bars came, so nobody needs its rates
     for missing in spans_left([span], funding_asked(folder, name)):
         is_last = missing.end_ms == span.end_ms
-        frame = source.funding(folder.name, missing, Event())
-        stamps = frame["timestamp"].dt.epoch("ms").to_numpy()
+        got = source.funding(symbol, missing, Event())
+        stamps = got.frame["timestamp"].dt.epoch("ms").to_numpy()
         entry = {"source": name, "fetched_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        new += write_funding(folder, frame, entry=entry, asked=_answered(stamps, missing, is_last))
-    return new
+        asked = spans_left(_answered(stamps, missing, is_last), list(got.failed))
+        n_new = write_funding(folder, got.frame, entry=entry, asked=asked)
+        report.funding[symbol] = report.funding.get(symbol, 0) + n_new
+        report.failed += [FailedPiece(symbol, "funding", why) for why in got.failed.values()]
+    report.funding.setdefault(symbol, 0)
 
 
 def _answered(stamps: IntArray, missing: Span, is_last: bool) -> list[Span]:

@@ -73,6 +73,17 @@ class Delivery:
     """Parts of it that did not come, by name, and why; `pieces` asks for each of them again."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FundingDelivery:
+    """Funding rates that came, and what did not."""
+
+    frame: pl.DataFrame
+    """`timestamp` (Datetime ms UTC, rising) and `rate` (Float64), the fraction of the notional
+    that longs pay to shorts."""
+    failed: Mapping[Span, str] = field(default_factory=dict)
+    """Spans that did not come, and why; they are asked for again."""
+
+
 class Source(Protocol):
     """One origin of bars of one venue.
 
@@ -149,11 +160,10 @@ class Source(Protocol):
 class FundingSource(Protocol):
     """A source that also knows what the perpetuals of its venue paid."""
 
-    def funding(self, symbol: str, span: Span, halt: Event) -> pl.DataFrame:
-        """Return `timestamp` (Datetime ms UTC, rising) and `rate` (Float64) of the span.
+    def funding(self, symbol: str, span: Span, halt: Event) -> FundingDelivery:
+        """Return the rates of the span; those right after it may come along.
 
-        Rates right after the span may come along. A rate is the fraction of the notional that
-        longs pay to shorts. Raises FetchError.
+        Raises FetchError where it cannot be asked at all.
         """
 
 
