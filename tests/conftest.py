@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import shutil
+import signal
 import tempfile
 
 # No test reads or fills the cache of whoever runs it; processes that tests start inherit this.
@@ -28,6 +29,14 @@ def pytest_collection_finish():
     """Look through what was imported no more: every full collection would, for half a second."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def in_front():
+    """Signals as in a terminal: a job in the background begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"

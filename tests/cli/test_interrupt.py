@@ -12,12 +12,7 @@ from walkforge.cli._interrupt import Interruptible
 REPORT = {"epoch": 1, "epochs": 2}
 
 
-@pytest.fixture(autouse=True)
-def _signals_as_in_a_terminal():
-    """A job in the background begins with SIGINT ignored; these tests are of one in front."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+pytestmark = pytest.mark.usefixtures("in_front")
 
 
 class _Listener(Silent):

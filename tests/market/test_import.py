@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import zipfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -146,11 +147,20 @@ def test_an_interrupted_import_leaves_the_store_as_it_was(tmp_path, store, monke
     assert store.list() == []
 
 
-def test_importing_again_changes_nothing_and_says_so(write_csv, store):
+class Later(datetime):
+    """A clock that is a day ahead."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(days=1)
+
+
+def test_importing_again_changes_nothing_and_says_so(write_csv, store, monkeypatch):
     path = write_csv(*kline_lines(random_bars(40)), header=None)
     first = import_bars(path, store, venue="test")[0]
     manifest = first.written.path / "manifest.json"
     before = manifest.read_bytes()
+    monkeypatch.setattr("walkforge.market._import.datetime", Later)
     again = import_bars(path, store, venue="test")[0]
     assert (again.written.rows_new, again.written.rows_total) == (0, 40)
     assert manifest.read_bytes() == before

@@ -1220,6 +1220,7 @@ class Interrupting(Halt):
         return self.is_set()
 
 
+@pytest.mark.usefixtures("in_front")
 def test_ctrl_c_ends_the_waits_for_funding(archive, perpetual, rates):
     archive.add_funding("BTCUSDT", rates)
     archive.server.fail(Fault("status", "fundingRate-2024", 9, 429, {"Retry-After": "250"}))

@@ -103,7 +103,10 @@ class Manifest:
         kept = {_entry_key(entry): entry for entry in self.sources}
         for entry in entries:
             key = _entry_key(entry)
-            kept[key] = _summed(kept[key], entry) if key in kept and key[1] is None else entry
+            if key in kept and key[1] is None:
+                entry = _summed(kept[key], entry)
+            if not _is_the_same(kept.get(key), entry):
+                kept[key] = entry
         return replace(self, sources=tuple(kept.values()))
 
 
@@ -148,6 +151,11 @@ def _from_plain(plain: Any) -> Manifest:
         ),
         sources=tuple(plain["sources"]),
     )
+
+
+def _is_the_same(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:
+    """Return whether an entry says nothing new but that somebody looked again."""
+    return old is not None and {**old, "fetched_at": None} == {**new, "fetched_at": None}
 
 
 def _entry_key(entry: dict[str, Any]) -> tuple[str, str | None]:
