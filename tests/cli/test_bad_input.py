@@ -204,6 +204,7 @@ def test_broken_predictions(venue, here):
     assert not (here / "out").exists()
 
 
+@pytest.mark.usefixtures("in_front")
 def test_ctrl_c_says_how_to_go_on_and_the_run_goes_on(venue, here):
     (here / "mine.yaml").write_text("name: mine\n")
     settings = _set(*SETTINGS, "training.epochs=60", "training.patience=60")

@@ -435,6 +435,7 @@ def test_a_damaged_series_is_left_out_of_an_update_and_the_others_come(archive, 
     assert_equal_bits(place, hours["ETHUSDT"], "ETHUSDT")
 
 
+@pytest.mark.usefixtures("in_front")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_fetch_cut_off_in_the_middle_goes_on_with_the_same_command(number, place, tmp_path):
     bars = random_bars(90 * 24 * 60, symbol="AAAUSDT")
