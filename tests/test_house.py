@@ -13,10 +13,11 @@ SRC = Path(__file__).resolve().parents[1] / "src" / PACKAGE
 
 _UP_TO_STUDY = {
     "base", "market", "features", "execution", "labels", "folds", "models", "training",
-    "calibration", "evaluation", "gates", "backtest", "registry", "report",
+    "calibration", "evaluation", "gates", "backtest", "registry", "report", "statistics",
 }  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "base": set(),
+    "statistics": {"base"},
     "market": {"base"},
     "sources": {"base", "market"},
     "features": {"base", "market"},
@@ -26,9 +27,9 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"base"},
     "training": {"base", "features", "labels", "folds", "models"},
     "calibration": {"base"},
-    "evaluation": {"base"},
+    "evaluation": {"base", "statistics"},
     "gates": {"base"},
-    "backtest": {"base", "market", "execution"},
+    "backtest": {"base", "market", "execution", "statistics"},
     "registry": {"base", "gates"},
     "report": {"base", "gates"},
     "study": _UP_TO_STUDY,

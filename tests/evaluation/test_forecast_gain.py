@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, t
 
-from walkforge.evaluation._forecast_gain import diebold_mariano, lag_times
+from walkforge.evaluation._forecast_gain import diebold_mariano
 
 
 def slow_statistic(saved, lag):
@@ -40,26 +40,6 @@ def test_the_statistic_is_that_of_a_slow_loop(overlap):
     assert found["p_value"] == pytest.approx(t.sf(slow, 149))
     assert found["mean_difference"] == pytest.approx(saved.mean())
     assert (found["n"], found["unit"]) == (150, "bps")
-
-
-def test_the_variance_is_that_of_a_regression_on_a_constant_in_statsmodels():
-    api = pytest.importorskip("statsmodels.api", reason="statsmodels comes with arch")
-    saved = moving_sums(np.random.default_rng(5), 400, 6) + 0.2
-    found = diebold_mariano(saved, overlap_times=5, unit="bps")
-    lag, n = found["lag_times"], len(saved)
-    kernel = {"maxlags": lag, "use_correction": False}
-    fit = api.OLS(saved, np.ones(n)).fit(cov_type="HAC", cov_kwds=kernel)
-    shrink = math.sqrt((n - 1 - 2 * lag + lag * (lag + 1) / n) / n)
-    assert found["statistic"] == pytest.approx(shrink * float(fit.tvalues[0]))
-
-
-def test_the_lag_is_three_overlaps_or_the_root_rule_and_never_below_the_horizon():
-    assert lag_times(10_000, 11) == 130
-    assert lag_times(400, 23) == 69
-    assert lag_times(100, 0) == 13
-    for n in (60, 500, 5000):
-        for overlap in range(n // 5):
-            assert overlap <= lag_times(n, overlap) < n
 
 
 @pytest.mark.parametrize("horizon", [1, 6, 24])

@@ -15,7 +15,7 @@ from evaluation.tables import (
     softmax,
     table_of,
 )
-from walkforge.evaluation import holm, paired_mean, paired_test
+from walkforge.evaluation import paired_mean, paired_test
 from walkforge.evaluation._bootstrap import interval, p_value
 
 KINDS = ("log_loss", "accuracy", "balanced_accuracy")
@@ -198,10 +198,3 @@ def test_the_mean_of_daily_differences_has_an_interval_that_holds_it():
     assert entry["p_value"] < 0.01
     nothing = paired_mean(day, np.zeros(200), unit="quote currency per day")
     assert (nothing["value"], nothing["p_value"]) == (0.0, 1.0)
-
-
-def test_holm_raises_the_smallest_most_and_passes_over_tests_that_were_not_made():
-    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([0.02]) == [0.02]
-    assert holm([None]) == [None]

@@ -5,7 +5,6 @@ from ._equity import PORTFOLIO, thin_equity
 from ._intentions import SIDES, check_intentions, read_intentions
 from ._run import BacktestResult, run
 from ._setup import BacktestSetup
-from ._statistics import deflated_sharpe, deflated_sharpe_probability
 
 __all__ = [
     "PORTFOLIO",
@@ -13,8 +12,6 @@ __all__ = [
     "BacktestResult",
     "BacktestSetup",
     "check_intentions",
-    "deflated_sharpe",
-    "deflated_sharpe_probability",
     "edge_rule",
     "intentions_from_predictions",
     "read_intentions",

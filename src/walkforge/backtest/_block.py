@@ -11,10 +11,11 @@ import numpy as np
 
 from walkforge.base import FloatArray
 from walkforge.execution import DECISION_STATES, EXIT_KINDS
+from walkforge.statistics import block_bootstrap, deflated_sharpe, moments_of, sharpe_ratio
 
 from ._equity import Curve, drawdown, mark, pool
 from ._ledger import Ledger
-from ._statistics import block_bootstrap, daily_returns, deflated_sharpe, sharpe_ratio
+from ._statistics import daily_returns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +99,7 @@ def _of_equity(curve: Curve, yardstick: Yardstick, *, intervals: bool) -> dict[s
     equity = yardstick.capital + curve.earned
     returns = daily_returns(curve.timestamp, equity, yardstick.capital)
     sharpe = _sharpe(returns, yardstick, intervals=intervals)
-    probability = deflated_sharpe(returns, n_trials=yardstick.n_trials)
+    probability = deflated_sharpe(moments_of(returns), n_trials=yardstick.n_trials)
     fall = drawdown(equity, yardstick.capital)
     return {
         "max_drawdown_frac": float(fall.max()) if len(fall) else 0.0,

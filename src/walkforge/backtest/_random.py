@@ -9,11 +9,12 @@ import numpy as np
 
 from walkforge.base import FloatArray, IntArray, derive_seed, utc_text
 from walkforge.execution import Bracket, Charges, fill_at_random
+from walkforge.statistics import FEWEST_VALUES
 
 from ._block import Yardstick
 from ._equity import drawdown
 from ._ledger import Ledger, OrderSize, book
-from ._statistics import DAY_MS, LEAST_DAYS
+from ._statistics import DAY_MS
 
 _MOST_POINTS = 400  # of the curve that the report draws
 
@@ -170,7 +171,7 @@ def _summary(
 def _mean_sharpe(daily: FloatArray, equity: FloatArray, yardstick: Yardstick) -> float | None:
     """Return the mean of the draws' annual Sharpe ratios, of those that have one."""
     before = equity - daily
-    if daily.shape[1] < LEAST_DAYS or np.min(before) <= 0:
+    if daily.shape[1] < FEWEST_VALUES or np.min(before) <= 0:
         return None
     returns = daily / before
     spread = returns.std(axis=1, ddof=1)

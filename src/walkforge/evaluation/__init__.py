@@ -9,7 +9,7 @@ from ._forecast_pair import paired_forecasts
 from ._forecasts import forecast_metrics
 from ._measure import measure
 from ._metrics import metrics
-from ._paired_test import LABELS_MAY_DIFFER_FRAC, holm, paired_mean, paired_test
+from ._paired_test import LABELS_MAY_DIFFER_FRAC, paired_mean, paired_test
 from ._read import read_predictions
 from ._rows import classes_of
 from ._series import series_names
@@ -23,7 +23,6 @@ __all__ = [
     "diagnostics",
     "ensemble_forecast",
     "forecast_metrics",
-    "holm",
     "measure",
     "metrics",
     "paired_forecasts",

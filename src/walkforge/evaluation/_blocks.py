@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from walkforge.base import FloatArray, IntArray
+from walkforge.statistics import optimal_block_length
 
 from ._rows import Rows
 
@@ -19,11 +20,6 @@ MOST_BLOCKS = 500
 BLOCKS_DESPITE_MEMORY = 10
 """A memory longer than a twentieth of all times cannot be told from a trend: it never leaves
 fewer blocks than this. Labels may."""
-
-# Politis and White's estimate takes a fraction of a second at this length, and blocks shorter
-# than a cell are ruled out anyway: 4000 cells make blocks of at least eight.
-_MOST_CELLS = 4000
-_FEWEST_CELLS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +72,7 @@ def plan_times(time_ms: IntArray, span_ms: IntArray, loss: FloatArray) -> BlockP
     times, position = np.unique(time_ms, return_inverse=True)
     per_time = np.bincount(position, loss) / np.bincount(position)
     label_span = _label_span_times(times[position] + np.maximum(span_ms, 0), times, position)
-    memory = _memory_times(per_time)
+    memory = optimal_block_length(per_time, kind="circular")
     from_memory = min(2.0 * memory, len(times) / BLOCKS_DESPITE_MEMORY)
     length = max(2.0 * label_span, from_memory, len(times) / MOST_BLOCKS, 1.0)
     return BlockPlan(
@@ -95,17 +91,3 @@ def _label_span_times(resolved_ms: IntArray, times: IntArray, position: IntArray
     """
     later = np.searchsorted(times, resolved_ms) - position - 1
     return float(max(0, later.max()))
-
-
-def _memory_times(per_time: FloatArray) -> float:
-    """Return the best block length of a series, in its own steps; 1 where it cannot be told."""
-    from arch.bootstrap import optimal_block_length
-
-    step = -(-len(per_time) // _MOST_CELLS)
-    n_cells = len(per_time) // step
-    cells = per_time[: n_cells * step].reshape(n_cells, step).mean(axis=1)
-    if n_cells < _FEWEST_CELLS or np.ptp(cells) <= 1e-12 * np.abs(cells).max():
-        return 1.0
-    with np.errstate(all="ignore"):
-        found = float(optimal_block_length(cells)["circular"].iloc[0])
-    return max(1.0, found) * step if np.isfinite(found) else 1.0

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from walkforge.base import FloatArray, PredictionsError, timeframe_ms
+from walkforge.statistics import holm
 
 from ._blocks import BlockPlan, plan_times
 from ._bootstrap import LEVEL
@@ -17,7 +18,6 @@ from ._forecast_quantiles import BELOW, levels_of
 from ._forecast_rows import BPS, Forecasts, forecasts_of, require_columns
 from ._forecast_series import SeriesIndex, index_of
 from ._forecast_sums import block_of_forecast_measures, shares_below, sums_by_way
-from ._paired_test import holm
 
 GAINS = {
     "crps": ("crps_bps", "bps"),

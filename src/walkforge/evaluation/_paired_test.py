@@ -3,7 +3,6 @@
 Shapes: n decisions of a table, k common ones
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,20 +89,6 @@ def paired_mean(
     n, n_blocks = len(difference), plan.n_blocks
     entry = measured(float(difference.mean()), means, n=n, n_blocks=n_blocks, unit=unit)
     return entry | {"n_blocks": n_blocks, "p_value": p_value(means, n_blocks)}
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return Holm's adjusted p-values (1979): any of them below 0.05 is wrong in 5 of 100 cases.
-
-    None, a test that was not made, stays None and does not count.
-    """
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, place) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        adjusted[place] = highest
-    return adjusted
 
 
 def _symbols_of(*tables: pl.DataFrame) -> tuple[str, ...]:

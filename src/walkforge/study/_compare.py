@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from walkforge import evaluation
+from walkforge import evaluation, statistics
 from walkforge.base import IntArray, UsageError, timeframe_ms, utc_text
 
 from ._compare_runs import Compared, read_compared
@@ -175,7 +175,7 @@ def _adjust(tests: list[dict[str, Any]]) -> None:
     forecasts = [[(test["forecasts"] or {}).get(k) for test in tests] for k in _FORECAST_LOSSES]
     tokens = [[(test["tokens"] or {}).get(kind) for test in tests] for kind in _TOKEN_LOSSES]
     for entries in (*losses, *forecasts, *tokens, money):
-        adjusted = evaluation.holm([entry and entry["p_value"] for entry in entries])
+        adjusted = statistics.holm([entry and entry["p_value"] for entry in entries])
         for entry, p in zip(entries, adjusted, strict=True):
             if entry is not None:
                 entry |= {"p_holm": p, "says": _says(entry["value"], p)}
