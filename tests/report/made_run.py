@@ -184,6 +184,11 @@ def _block(random: np.random.Generator, n: int, edge: float) -> dict[str, Any]:
         ),
         "brier": measure(0.6655 - 0.2 * edge, wide / 20, n, "squared distance"),
         "ece": measure(0.014, 0.006, n) | {"if_calibrated": 0.011},
+        "brier_parts": {
+            "reliability": measure(0.0003, 0.0008, n, "squared distance"),
+            "resolution": measure(0.0015 + 0.2 * edge, 0.0011, n, "squared distance"),
+            "uncertainty": measure(0.6667, 0.0002, n, "squared distance"),
+        },
         "roc_auc": measure(0.508 + edge, wide, n),
         "pr_auc": measure(0.341 + edge, wide, n),
         "confusion_matrix": {
@@ -284,13 +289,36 @@ def _diagnostics(random: np.random.Generator) -> dict[str, Any]:
                 "hit_rate": float(hit),
                 "low": float(hit - 0.014),
                 "high": float(hit + 0.015),
+                "band_low": float(p - 0.0145),
+                "band_high": float(p + 0.0145),
                 "n": 1128,
             }
             for p, hit in zip(said, came, strict=True)
         ],
+        "reliability_by_class": {name: _class_bins(random) for name in ("down", "hold", "up")},
+        "design_effects": {"confidence": 1.31, "down": 1.27, "hold": 1.12, "up": 1.33},
         "members": {"n": 24, "n_constant": 0, "constant": []},
         "train_test_gap": {"train_log_loss": 1.0801, "test_log_loss": 1.0975, "gap": 0.0174},
     }
+
+
+def _class_bins(random: np.random.Generator) -> list[dict[str, Any]]:
+    said = np.linspace(0.28, 0.39, 10)
+    came = said + random.normal(0, 0.01, 10)
+    return [
+        {
+            "from": float(p - 0.006),
+            "to": float(p + 0.006),
+            "probability": float(p),
+            "frequency": float(rate),
+            "low": float(rate - 0.016),
+            "high": float(rate + 0.016),
+            "band_low": float(p - 0.0155),
+            "band_high": float(p + 0.0155),
+            "n": 1128,
+        }
+        for p, rate in zip(said, came, strict=True)
+    ]
 
 
 def _write_backtest(

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.browser
 
 _PHONE = {"width": 390, "height": 844}
 _DESKTOP = {"width": 1280, "height": 900}
-_PICTURES = ["saving", "reliability", "confidence", "losses", "timeline", "equity"]
+_BY_CLASS = ["reliability-0", "reliability-1", "reliability-2"]
+_PICTURES = ["saving", "reliability", "confidence", *_BY_CLASS, "losses", "timeline", "equity"]
 
 _DRAWN = """
 () => [...document.querySelectorAll(".plot")].map((plot) => {

@@ -1,6 +1,6 @@
 """How a model behaves, apart from how well it does: ranges, shares, confidence, missing numbers.
 
-Shapes: n rows, C classes, K blocks, R resamples
+Shapes: n rows, C classes
 """
 
 import math
@@ -13,11 +13,11 @@ from jaxtyping import Float
 from walkforge.base import BoolArray, FloatArray, IntArray
 
 from ._blocks import BlockPlan, plan_blocks
-from ._bootstrap import measured, resample
+from ._calibration_diagram import came_rates, reliability_diagram
 from ._measure import finite_rows
 from ._rows import Rows, rows_of
 from ._scores import log_losses
-from ._tally import CALIBRATION_BINS, equal_mass_bins, grid_sums, top_class
+from ._tally import bin_sums, top_class
 
 SURE = 0.99
 """Confidence above which a prediction counts as extreme, as in the original plan."""
@@ -66,7 +66,7 @@ def diagnostics(
         "share_above_99": float((confidence > SURE).mean()),
         "above_99": _sure_rows(rows, plan, confidence, hit, **drawing),
         "entropy": _entropy(rows.p),
-        "reliability": _reliability(rows, plan, confidence, hit, **drawing),
+        **_reliability(rows, plan, classes, **drawing),
         "members": _members(rows),
         "train_test_gap": _gap(
             train_log_loss, train_accuracy, float(losses.mean()), float(hit.mean())
@@ -120,69 +120,33 @@ def _sure_rows(
     n = int(sure.sum())
     if n == 0:
         return {"n": 0, "mean_confidence": None, "hit_rate": None}
-    rate = _hit_rates(
-        rows.time_ms[sure],
-        np.zeros(n, dtype=np.int64),
-        hit[sure],
-        plan,
-        n_resamples=n_resamples,
-        seed=seed,
-    )[0]
+    blocks, block = np.unique(plan.block_of(rows.time_ms[sure]), return_inverse=True)
+    sums = bin_sums(confidence[sure], hit[sure], block, len(blocks))
+    one_bin = sums.sum(axis=2, keepdims=True)
+    rate = came_rates(one_bin, n_resamples=n_resamples, seed=seed)[0]
     return {"n": n, "mean_confidence": float(confidence[sure].mean()), "hit_rate": rate}
 
 
 def _reliability(
-    rows: Rows,
-    plan: BlockPlan,
-    confidence: FloatArray,
-    hit: BoolArray,
-    *,
-    n_resamples: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """Return per bin of equal mass: its mean confidence, hit rate with interval, and rows."""
-    bins = equal_mass_bins(confidence, CALIBRATION_BINS)
-    rates = _hit_rates(rows.time_ms, bins, hit, plan, n_resamples=n_resamples, seed=seed)
-    return [
-        {
-            "from": float(confidence[bins == k].min()),
-            "to": float(confidence[bins == k].max()),
-            "confidence": float(confidence[bins == k].mean()),
-            "hit_rate": rate["value"],
-            "low": rate["low"],
-            "high": rate["high"],
-            "n": rate["n"],
-        }
-        for k, rate in enumerate(rates)
-    ]
-
-
-def _hit_rates(
-    time_ms: IntArray,
-    bins: IntArray,
-    hit: BoolArray,
-    plan: BlockPlan,
-    *,
-    n_resamples: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """Return the measured hit rate of every bin; bins count from 0 and none is empty."""
-    blocks, block = np.unique(plan.block_of(time_ms), return_inverse=True)
-    shape = (len(blocks), int(bins.max()) + 1)
-    hits = grid_sums(block, bins, hit.astype(np.float64), shape)
-    counts = grid_sums(block, bins, np.ones(len(bins)), shape)
-    drawn_hits = resample(hits, n_resamples=n_resamples, seed=seed)
-    drawn_counts = resample(counts, n_resamples=n_resamples, seed=seed)
-    rates = np.where(drawn_counts > 0, drawn_hits / np.maximum(drawn_counts, 1.0), np.nan)
-    return [
-        measured(
-            float(hits[:, k].sum() / counts[:, k].sum()),
-            rates[:, k],
-            n=int(counts[:, k].sum()),
-            n_blocks=int((counts[:, k] > 0).sum()),
+    rows: Rows, plan: BlockPlan, classes: tuple[str, ...], *, n_resamples: int, seed: int
+) -> dict[str, Any]:
+    """Return the diagram of the confidence, those of each class, and their design effects."""
+    predicted, confidence = top_class(rows.p)
+    asked = {"confidence": (confidence, predicted == rows.label)}
+    asked |= {name: (rows.p[:, k], rows.label == k) for k, name in enumerate(classes)}
+    drawn = {
+        name: reliability_diagram(
+            stated, came, time_ms=rows.time_ms, plan=plan, n_resamples=n_resamples, seed=seed
         )
-        for k in range(shape[1])
-    ]
+        for name, (stated, came) in asked.items()
+    }
+    return {
+        "reliability": drawn["confidence"].named(stated="confidence", came="hit_rate"),
+        "reliability_by_class": {
+            name: drawn[name].named(stated="probability", came="frequency") for name in classes
+        },
+        "design_effects": {name: diagram.design_effect for name, diagram in drawn.items()},
+    }
 
 
 def _members(rows: Rows) -> dict[str, Any]:

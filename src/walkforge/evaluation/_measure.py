@@ -11,6 +11,7 @@ from walkforge.base import EvaluationError, FloatArray
 from . import _scores as scores
 from ._blocks import BlockPlan, plan_blocks
 from ._bootstrap import block_signs, measured, resample
+from ._calibration_measures import brier_entries, nothing_of_calibration, squared_error_entry
 from ._rows import Rows, rows_of
 from ._tally import CALIBRATION_BINS, Tally, direction, tally
 
@@ -47,6 +48,7 @@ def measure(
 
     Every measure is `{"value", "low", "high", "n", "unit"}`, a number with its 95 % interval from
     a bootstrap of blocks of time; where it is undefined `value` is None and `reason` says why.
+    `brier_parts` holds three of them, which add up to `brier`.
     Beside them `confusion_matrix` (`counts[true][predicted]`), `n` rows, `n_blocks` and
     `n_not_finite`: rows with NaN or infinite probabilities, which are left out.
     Point values are exact; the intervals of the two areas come from histograms of the scores.
@@ -104,6 +106,8 @@ def block_of_measures(
         for name, unit in UNITS.items()
     }
     _widen_by_noise(result["ece"], per_block, n_resamples=n_resamples, seed=seed)
+    result["ece_squared"] = squared_error_entry(per_block, whole, drawn, **common)
+    result["brier_parts"] = brier_entries(rows, per_block, whole, drawn, **common)
     counts = whole.confusion[0].astype(np.int64).tolist()
     result["confusion_matrix"] = {"labels": list(classes), "counts": counts}
     return result | common | {"n_not_finite": n_all - len(rows)}
@@ -118,7 +122,7 @@ def _values(sums: Tally) -> dict[str, FloatArray]:
         "mcc": scores.matthews(sums.confusion),
         "log_loss": sums.log_loss / sums.n,
         "brier": sums.brier / sums.n,
-        "ece": scores.calibration_error(sums.gaps, sums.n),
+        "ece": scores.calibration_error(sums.confidence[:, 0], sums.n),
         "roc_auc": _mean_where_defined(np.stack([roc for roc, _ in areas])),
         "pr_auc": _mean_where_defined(np.stack([pr for _, pr in areas])),
         "direction_auc": whither[0],
@@ -184,8 +188,9 @@ def _noise_of_calibration_error(per_block: Tally, *, n_resamples: int, seed: int
     """
     if not n_resamples:
         return None
-    share = per_block.gaps.sum(axis=0) / per_block.bin_counts.sum(axis=0)
-    noise = per_block.gaps - share * per_block.bin_counts
+    gaps, counts = per_block.confidence[:, 0], per_block.confidence[:, 1]
+    share = gaps.sum(axis=0) / np.maximum(counts.sum(axis=0), 1.0)
+    noise = gaps - share * counts
     signs = block_signs(len(noise), n_resamples, seed)
     n = np.full(n_resamples, per_block.n.sum())
     return float(scores.calibration_error(signs @ noise, n).mean())
@@ -195,9 +200,14 @@ def _nothing(classes: tuple[str, ...], n_all: int, reason: str) -> dict[str, Any
     """Return a block without numbers."""
     nothing = {"value": None, "low": None, "high": None, "n": 0, "reason": reason}
     zeros = [[0] * len(classes) for _ in classes]
-    return {name: nothing | {"unit": unit} for name, unit in UNITS.items()} | {
-        "confusion_matrix": {"labels": list(classes), "counts": zeros},
-        "n": 0,
-        "n_blocks": 0,
-        "n_not_finite": n_all,
-    }
+    measures = {name: nothing | {"unit": unit} for name, unit in UNITS.items()}
+    return (
+        measures
+        | nothing_of_calibration(nothing)
+        | {
+            "confusion_matrix": {"labels": list(classes), "counts": zeros},
+            "n": 0,
+            "n_blocks": 0,
+            "n_not_finite": n_all,
+        }
+    )

@@ -29,10 +29,10 @@ class Tally:
     confusion: Float[np.ndarray, "lead C C"]
     log_loss: Float[np.ndarray, " lead"]
     brier: Float[np.ndarray, " lead"]
-    gaps: Float[np.ndarray, "lead B"]
-    """Confidence less hit, summed per calibration bin."""
-    bin_counts: Float[np.ndarray, "lead B"]
-    """Rows per calibration bin."""
+    confidence: Float[np.ndarray, "lead 3 B"]
+    """`bin_sums` of the confidence in the top class."""
+    each_class: Float[np.ndarray, "lead C 3 B"]
+    """`bin_sums` of the probability of each class."""
     scores: list[FloatArray]
     """Per class (lead, 2, bins): misses and hits per bin of that class's probability. One more
     entry at the end for the direction: downs and ups per bin of up's odds against down."""
@@ -50,7 +50,7 @@ class Tally:
         """Return sums that lie side by side in the shapes of this tally."""
         widths = [int(np.prod(part.shape[1:])) for part in self._parts()]
         pieces = np.split(flat, np.cumsum(widths)[:-1], axis=1)
-        confusion, log_loss, brier, gaps, bin_counts, *scores = [
+        confusion, log_loss, brier, confidence, each_class, *scores = [
             piece.reshape(len(flat), *part.shape[1:])
             for piece, part in zip(pieces, self._parts(), strict=True)
         ]
@@ -58,13 +58,13 @@ class Tally:
             confusion=confusion,
             log_loss=log_loss,
             brier=brier,
-            gaps=gaps,
-            bin_counts=bin_counts,
+            confidence=confidence,
+            each_class=each_class,
             scores=scores,
         )
 
     def _parts(self) -> list[FloatArray]:
-        sums = [self.confusion, self.log_loss, self.brier, self.gaps, self.bin_counts]
+        sums = [self.confusion, self.log_loss, self.brier, self.confidence, self.each_class]
         return [*sums, *self.scores]
 
     def total(self) -> "Tally":
@@ -79,19 +79,16 @@ def tally(rows: Rows, block: Int[np.ndarray, " n"], n_blocks: int) -> Tally:
     hit = predicted == rows.label
     cell = (block * n_classes + rows.label) * n_classes + predicted
     confusion = np.bincount(cell, minlength=n_blocks * n_classes**2).astype(np.float64)
-    bins = equal_mass_bins(confidence, CALIBRATION_BINS)
-    grid = (n_blocks, int(bins.max()) + 1)
+    classes = range(n_classes)
+    each_class = [bin_sums(rows.p[:, k], rows.label == k, block, n_blocks) for k in classes]
     return Tally(
         confusion=confusion.reshape(n_blocks, n_classes, n_classes),
         log_loss=np.bincount(block, log_losses(rows.p, rows.label), minlength=n_blocks),
         brier=np.bincount(block, brier_losses(rows.p, rows.label), minlength=n_blocks),
-        gaps=grid_sums(block, bins, confidence - hit, grid),
-        bin_counts=grid_sums(block, bins, np.ones(len(bins)), grid),
+        confidence=bin_sums(confidence, hit, block, n_blocks),
+        each_class=np.stack(each_class, axis=1),
         scores=[
-            *(
-                _score_histogram(rows.p[:, k], rows.label == k, block, n_blocks)
-                for k in range(n_classes)
-            ),
+            *(_score_histogram(rows.p[:, k], rows.label == k, block, n_blocks) for k in classes),
             _direction_histogram(rows, block, n_blocks),
         ],
     )
@@ -121,6 +118,22 @@ def top_class(p: Float[np.ndarray, "n C"]) -> tuple[IntArray, FloatArray]:
 def equal_mass_bins(values: Float[np.ndarray, " n"], n_bins: int) -> IntArray:
     """Return the bin (n,) of each value; bins hold equally many, and equal values stay together."""
     return np.searchsorted(_edges(values, n_bins), values, side="right").astype(np.int64)
+
+
+def bin_sums(
+    stated: Float[np.ndarray, " n"], came: BoolArray, block: Int[np.ndarray, " n"], n_blocks: int
+) -> Float[np.ndarray, "K 3 B"]:
+    """Return per block and bin of equal mass: stated less came, rows, came.
+
+    `stated` (n,) are probabilities, `came` (n,) tells whether what they speak of came true. Where
+    equal values leave fewer than `CALIBRATION_BINS` bins, the last ones are empty.
+    """
+    bins = equal_mass_bins(stated, CALIBRATION_BINS)
+    shape = (n_blocks, CALIBRATION_BINS)
+    hits = came.astype(np.float64)
+    summed = (stated - hits, np.ones(len(hits)), hits)
+    sums = [grid_sums(block, bins, values, shape) for values in summed]
+    return np.stack(sums, axis=1)
 
 
 def grid_sums(

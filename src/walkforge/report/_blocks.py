@@ -188,9 +188,9 @@ def facts(pairs: Sequence[tuple[str, Child]], *, compact: bool = False) -> Html:
     )
 
 
-def beside(*blocks: Child) -> Html:
-    """Return blocks that stand side by side where there is room."""
-    return tag("div", *blocks, class_="beside")
+def beside(*blocks: Child, narrow: bool = False) -> Html:
+    """Return blocks that stand side by side where there is room; three of them if `narrow`."""
+    return tag("div", *blocks, class_="beside narrow" if narrow else "beside")
 
 
 def _row(

@@ -19,14 +19,31 @@ from ._blocks import (
     table,
 )
 from ._figure import layout, rounded, rule, x_axis, y_axis
-from ._html import Html, tag
-from ._run import Run, at, entries, numbers, records
+from ._html import Html
+from ._reliability import reliability, reliability_by_class
+from ._run import Run, at, entries, numbers
 from ._scores import measure_cell
-from ._words import NOTHING, count, decimals, exact, is_number, number, percent
+from ._words import NOTHING, decimals, is_number, number, percent
+
+_PARTS = (
+    (
+        "reliability",
+        "Reliability: how far what comes is from what is stated",
+        "0; below it, less than noise",
+        True,
+    ),
+    ("resolution", "Resolution: how well outcomes are told apart", "high", True),
+    (
+        "uncertainty",
+        "Uncertainty: the score of who states the shares of classes",
+        "given by the market",
+        False,
+    ),
+)
 
 
 def calibration(run: Run) -> Section:
-    """Return the reliability diagram and the histogram of confidence."""
+    """Return the reliability diagrams, the histogram of confidence, and signs of trouble."""
     if not entries(run.diagnostics):
         sentence = "No diagnostics in this run: diagnostics.json is not there."
         return Section("calibration", "Calibration", absent(sentence))
@@ -36,111 +53,33 @@ def calibration(run: Run) -> Section:
             "of the gap is the calibration error; how often the model dares to be sure is the "
             "histogram. An honest model of a noisy market is seldom sure."
         ),
-        beside(_reliability(run), _confidence(run)),
+        beside(reliability(run), _confidence(run)),
+        reliability_by_class(run),
+        _parts_of_the_brier_score(run),
         _signs_of_trouble(run),
     )
     return Section("calibration", "Calibration", body)
 
 
-def _reliability(run: Run) -> Html:
-    bins = [
-        line
-        for line in records(run.diagnostics, "reliability")
-        if is_number(line.get("confidence")) and is_number(line.get("hit_rate"))
+def _parts_of_the_brier_score(run: Run) -> Html | None:
+    """Return what the Brier score is made of; nothing for runs that do not know it."""
+    parts = entries(run.metrics, "model", "pooled", "brier_parts")
+    if not all(is_number(at(parts, name, "value")) for name, *_ in _PARTS):
+        return None
+    brier = at(run.metrics, "model", "pooled", "brier")
+    rows = [
+        [title, measure_cell(parts[name], signed=sign), good] for name, title, good, sign in _PARTS
     ]
-    if not bins:
-        return absent("No reliability bins in this run (diagnostics.json, reliability).")
-    off = [line for line in bins if not _holds(line)]
-    return picture(
-        _reliability_figure(bins),
-        name="reliability",
-        title="Reliability",
-        reading=(
-            "Stated confidence to the right, how often it was right upwards. Good is every "
-            "interval on the dashed line; a dot below it was too sure of itself."
+    return join(
+        heading("What the Brier score is made of"),
+        table(
+            label="What the Brier score is made of",
+            head=("Part", "Value", "Good is"),
+            rows=[*rows, ["Reliability − resolution + uncertainty", measure_cell(brier), "low"]],
+            words=(2,),
+            origin=source("metrics.json", "model.pooled.brier_parts", "model.pooled.brier"),
         ),
-        keys=(
-            Key("--model", "dot", "bin of predictions, 95 % interval"),
-            Key("--ink-faint", "dash", "perfectly calibrated"),
-        ),
-        alt=(f"{count(len(bins), 'bin')}; the interval misses the diagonal in {number(len(off))}."),
-        origin=join(source("diagnostics.json", "reliability"), _bins_as_table(bins)),
     )
-
-
-def _holds(line: dict[str, Any]) -> bool:
-    """Return whether a bin's interval holds its stated confidence; True where it has none."""
-    low, high = line.get("low"), line.get("high")
-    return not (is_number(low) and is_number(high)) or low <= line["confidence"] <= high
-
-
-def _reliability_figure(bins: list[dict[str, Any]]) -> dict[str, Any]:
-    stated, came = [line["confidence"] for line in bins], [line["hit_rate"] for line in bins]
-    ends = [line.get(end) for line in bins for end in ("low", "high")]
-    reach = [*stated, *came, *(end for end in ends if is_number(end))]
-    margin = 0.05 * (max(reach) - min(reach)) + 0.005
-    edges = [max(0.0, min(reach) - margin), min(1.0, max(reach) + margin)]
-    dots = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": rounded(stated),
-        "y": rounded(came),
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": rounded([_arm(line, "high") for line in bins]),
-            "arrayminus": rounded([_arm(line, "low") for line in bins]),
-            "color": "--model",
-            "thickness": 1.75,
-            "width": 0,
-        },
-        "marker": {"size": 9, "color": "--model", "line": {"width": 1.5, "color": "--paper"}},
-        "customdata": [number(line.get("n")) for line in bins],
-        "hovertemplate": ("said %{x:.1%}, right %{y:.1%}<br>%{customdata} rows<extra></extra>"),
-    }
-    scale = {"range": edges, "tickformat": ".0%" if edges[1] - edges[0] > 0.1 else ".1%"}
-    return {
-        "data": [dots],
-        "layout": layout(
-            height=340,
-            xaxis=x_axis("stated confidence", nticks=6, **scale),
-            yaxis=y_axis("share that was right", nticks=6, **scale),
-            shapes=[
-                rule(
-                    "--ink-faint",
-                    dash="dash",
-                    width=1.5,
-                    x0=edges[0],
-                    y0=edges[0],
-                    x1=edges[1],
-                    y1=edges[1],
-                )
-            ],
-        ),
-    }
-
-
-def _arm(line: dict[str, Any], end: str) -> float:
-    """Return how far an interval reaches from the hit rate; 0 where there is no interval."""
-    return abs(line[end] - line["hit_rate"]) if is_number(line.get(end)) else 0.0
-
-
-def _bins_as_table(bins: list[dict[str, Any]]) -> Html:
-    grid = table(
-        label="Bins of the reliability diagram",
-        head=("Confidence", "Mean", "Right", "Rows"),
-        rows=[
-            [
-                f"{percent(line.get('from'))} … {percent(line.get('to'))}",
-                exact(line["confidence"], percent(line["confidence"])),
-                measure_cell({**line, "value": line["hit_rate"]}, 3),
-                exact(line.get("n"), number(line.get("n"))),
-            ]
-            for line in bins
-        ],
-        origin=Html(),
-    )
-    return tag("details", tag("summary", "The bins as a table"), grid)
 
 
 def _confidence(run: Run) -> Html:
