@@ -78,6 +78,23 @@ def p_value(drawn: Float[np.ndarray, " R"], n_blocks: int) -> float | None:
     return min(1.0, float(2.0 * t.sf(stretch, n_blocks - 1)))
 
 
+def p_above(drawn: Float[np.ndarray, " R"], limit: float, n_blocks: int) -> float | None:
+    """Return the one-sided p-value of "the true value is at most `limit`", as `p_value` does.
+
+    It is below 0.025 where the lower end of `interval` is above the limit. None where there is
+    no interval.
+    """
+    from scipy.stats import norm, t
+
+    defined = _defined(drawn, n_blocks)
+    if defined is None:
+        return None
+    # Half a resample at either end: p is neither 0 nor 1, whatever was drawn.
+    tail = (0.5 + int((defined <= limit).sum())) / (1 + len(defined))
+    stretch = -norm.ppf(tail) / np.sqrt(n_blocks / (n_blocks - 1))
+    return float(t.sf(stretch, n_blocks - 1))
+
+
 def _defined(drawn: FloatArray, n_blocks: int) -> FloatArray | None:
     """Return the resamples with a number, None where they are too few to say anything."""
     defined = drawn[np.isfinite(drawn)]
@@ -93,13 +110,19 @@ def measured(
     n_blocks: int,
     unit: str = "fraction",
     undefined: str = "",
+    above: float | None = None,
 ) -> dict[str, Any]:
-    """Return the entry of one measure; null with the reason where there is no number."""
+    """Return the entry of one measure; null with the reason where there is no number.
+
+    With `above` it holds `p_above`, how often luck alone would show so much more than that.
+    """
     entry: dict[str, Any] = {"value": None, "low": None, "high": None, "n": n, "unit": unit}
     if not np.isfinite(value):
         return entry | {"reason": undefined or "undefined on these rows"}
     low, high = interval(drawn, n_blocks)
     entry |= {"value": float(value), "low": low, "high": high}
+    if above is not None:
+        entry["p_above"] = p_above(drawn, above, n_blocks)
     if low is None:
         entry["reason"] = f"no interval: {_why_none(n_blocks, len(drawn))}"
     return entry

@@ -95,12 +95,14 @@ def block_of_measures(
     _make_areas_exact(rows, points, draws)
     _centre_calibration_error(points, draws)
     common = {"n": len(rows), "n_blocks": len(present)}
+    chance = {"balanced_accuracy": 1.0 / len(classes), "direction_auc": 0.5}
     result: dict[str, Any] = {
         name: measured(
             float(points[name][0]),
             draws[name],
             unit=unit,
             undefined=_UNDEFINED.get(name, ""),
+            above=chance.get(name),
             **common,
         )
         for name, unit in UNITS.items()

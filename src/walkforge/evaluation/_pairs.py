@@ -83,6 +83,7 @@ def gains_of(
             n=len(pairs.label),
             n_blocks=len(blocks),
             unit=_UNITS[kind],
+            above=0.0,
             undefined="fewer than two classes came true on these rows",
         )
         for kind, value in _gains(per_block.sum(axis=0, keepdims=True)).items()

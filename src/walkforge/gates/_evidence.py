@@ -65,6 +65,8 @@ class Estimate:
     value: float
     low: float | None
     high: float | None
+    p_above: float | None = None
+    """One-sided p-value against its limit, where it was measured."""
 
     def span(self, text: Any) -> str:
         """Return the interval in brackets, each end written by `text`."""
@@ -101,7 +103,7 @@ def estimate(found: Any) -> Estimate | None:
     value = number(found)
     if value is None:
         return None
-    return Estimate(value, number(at(found, "low")), number(at(found, "high")))
+    return Estimate(value, *(number(at(found, key)) for key in ("low", "high", "p_above")))
 
 
 def percent(value: float) -> str:

@@ -19,6 +19,8 @@ class Finding:
     reason: str
     low: float | None = None
     high: float | None = None
+    p_value: float | None = None
+    """How often luck alone would do as well, where the gate is a test."""
 
     def as_dict(self, name: str) -> dict[str, Any]:
         """Return the entry of `verdict.json`."""
@@ -30,6 +32,7 @@ class Finding:
             "reason": self.reason,
             "low": self.low,
             "high": self.high,
+            "p_value": self.p_value,
         }
 
 
@@ -78,4 +81,5 @@ def above(
         ),
         low=found.low,
         high=found.high,
+        p_value=found.p_above,
     )

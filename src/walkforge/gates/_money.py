@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from . import _limits as limits
 from ._evidence import Evidence, at, decimal, estimate, percent
 from ._finding import Finding, not_measured
@@ -52,6 +54,7 @@ def mean_trade_profit(evidence: Evidence) -> Finding:
         ),
         low=found.low,
         high=found.high,
+        p_value=_p_of(found.value, found.value - found.low),
     )
 
 
@@ -72,6 +75,7 @@ def beats_random_entries(evidence: Evidence) -> Finding:
             f"Entered at random bars, {percent(p)}{among} earn as much as this model (the model "
             f"counted as one); it must be below {percent(limits.RANDOM_P)}."
         ),
+        p_value=p,
     )
 
 
@@ -93,8 +97,19 @@ def deflated_sharpe(evidence: Evidence) -> Finding:
             f"The Sharpe ratio is better than {rival} with a probability of "
             f"{percent(probability)}; at least {percent(limits.DEFLATED_SHARPE)} are needed."
         ),
+        p_value=1.0 - probability,
     )
 
 
 def _why_missing(evidence: Evidence) -> str:
     return "no backtest" if not evidence.backtest else "not enough trades or days for it"
+
+
+def _p_of(value: float, below: float) -> float | None:
+    """Return the p-value at which an interval that reaches `below` the value just touches 0.
+
+    The interval stretches as a normal's would, as it does for the limit.
+    """
+    if below <= 0:
+        return None
+    return 0.5 * math.erfc(value / below * limits.SPREADS_95 / math.sqrt(2.0))

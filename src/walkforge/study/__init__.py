@@ -3,6 +3,7 @@
 from ._bars import read_bars
 from ._compare import compare
 from ._doctor import doctor
+from ._each_series import LearnedSeries, learn_each
 from ._ensembles import ensemble
 from ._fine_tune import fine_tune_study
 from ._folder import default_folder
@@ -23,6 +24,7 @@ from ._study import (
 from ._tune import resume_tuning, tune
 from ._tune_ledger import Trial, ranked, read_trials
 from ._tune_section import TuneSection
+from ._watcher import Watcher
 
 __all__ = [
     "DataSection",
@@ -32,12 +34,14 @@ __all__ = [
     "GptModelSection",
     "GptStudy",
     "JudgeSection",
+    "LearnedSeries",
     "ModelSection",
     "SamplingSection",
     "SimulatedMarket",
     "Study",
     "Trial",
     "TuneSection",
+    "Watcher",
     "as_yaml",
     "backtest_again",
     "backtest_intentions",
@@ -50,6 +54,7 @@ __all__ = [
     "is_first",
     "judge",
     "judge_predictions",
+    "learn_each",
     "load",
     "out_folder",
     "plain_of_overrides",

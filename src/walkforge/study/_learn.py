@@ -1,6 +1,6 @@
 """Prepared data to trained and calibrated members, and their out-of-sample predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -187,7 +187,8 @@ class Learning:
         most = min(_MOST_TRAIN_ROWS_MEASURED, max(1, _TRAIN_ROWS_MEASURED // len(parts)))
         sampled = [_thinned(part.rows.train, most) for part in parts]
         on_train = outputs_at(sampled)
-        learned, tables, earlier, forecasts, gaps = [], [], [], [], []
+        learned, tables, earlier, forecasts = [], [], [], []
+        gaps: dict[str, list[tuple[float, float]]] = {}
         for m, (part, one) in enumerate(zip(parts, trained, strict=True)):
             found = self._calibrated(part, one, on_calibration[m])
             tables.append(self._table(found, on_test[m], part.rows.test))
@@ -195,15 +196,15 @@ class Learning:
             if isinstance(found.reader, ForecastReader):
                 forecasts.append(found.reader.table(on_test[m], part, one.member.seed))
             scores = found.reader.scores(on_train[m], sampled[m])
-            gaps.append(_scores(found.calibrator.apply(scores), part.labels[sampled[m]]))
+            on_known = _scores(found.calibrator.apply(scores), part.labels[sampled[m]])
+            gaps.setdefault(part.series, []).append(on_known)
             learned.append(found)
-        log_loss, accuracy = np.mean(gaps, axis=0)
         return Results(
             members=learned,
             predictions=pl.concat(tables),
             calibration_predictions=pl.concat(earlier),
             forecasts=pl.concat(forecasts) if forecasts else None,
-            facts={"train": {"log_loss": float(log_loss), "accuracy": float(accuracy)}},
+            facts={"train": _means(gaps)},
         )
 
     def _table(self, found: Learned, outputs: FloatArray, rows: IntArray) -> pl.DataFrame:
@@ -262,3 +263,14 @@ def _scores(probabilities: FloatArray, labels: Any) -> tuple[float, float]:
     hit = probabilities[np.arange(len(labels)), labels]
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     return float(-np.log(np.clip(hit, 1e-12, None)).mean()), accuracy
+
+
+def _means(gaps: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+    """Return mean log loss and accuracy of all members, and of each series' own."""
+
+    def mean(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
+        log_loss, accuracy = np.mean(pairs, axis=0)
+        return {"log_loss": float(log_loss), "accuracy": float(accuracy)}
+
+    every = [pair for pairs in gaps.values() for pair in pairs]
+    return mean(every) | {"by_series": {name: mean(pairs) for name, pairs in gaps.items()}}

@@ -1,0 +1,117 @@
+"""How often the gates let a model out: where there is nothing to know, and where there is.
+
+The study's whole pipeline goes over many markets, the networks of all of them packed, and every
+market gets a verdict of its own. What is done is kept line by line, so that a measurement that
+was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from walkforge import study as studies
+from walkforge.base import Silent, UsageError, json_text
+from walkforge.market import Bars
+from walkforge.study import Study, Watcher
+
+LINES = "markets.jsonl"
+# So many markets train as one pack: what is lost when a measurement is cut off.
+_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class MarketVerdict:
+    """What became of the model of one market."""
+
+    market: int
+    fit: bool
+    failed: tuple[str, ...]
+    """Names of the gates that it failed."""
+    p_values: dict[str, float]
+    """One-sided, of the gates that are tests."""
+    sharpe_annual: float | None
+    n_trades: int
+    alarms: tuple[str, ...]
+
+
+def measure_markets(
+    study: Study,
+    make: Callable[[int], Bars],
+    n_markets: int,
+    out: Path,
+    *,
+    watcher: Watcher | None = None,
+) -> list[MarketVerdict]:
+    """Return a verdict for each of the markets that `make` gives by number.
+
+    Each is kept in `out` as a line of `markets.jsonl`; those that stand there are not computed
+    again. Raises UsageError where the lines are those of other settings.
+    """
+    if n_markets < 1:
+        raise UsageError(f"{n_markets} markets; expected at least 1")
+    watched = watcher or Silent()
+    done = read_verdicts(out)
+    left = [number for number in range(n_markets) if number not in done]
+    for first in range(0, len(left), _AT_ONCE):
+        numbers = left[first : first + _AT_ONCE]
+        watched.note(f"markets {numbers[0]} to {numbers[-1]} of {n_markets}")
+        for verdict in _verdicts(study, make, numbers, watched):
+            _append(out, verdict)
+            done[verdict.market] = verdict
+    return [done[number] for number in range(n_markets)]
+
+
+def read_verdicts(out: Path) -> dict[int, MarketVerdict]:
+    """Return the verdicts that were kept, by market; a line that was cut off does not count."""
+    path = out / LINES
+    if not path.is_file():
+        return {}
+    found = {}
+    for line in path.read_text().splitlines():
+        try:
+            plain = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        found[plain["market"]] = MarketVerdict(
+            **plain | {name: tuple(plain[name]) for name in ("failed", "alarms")}
+        )
+    return found
+
+
+def _append(out: Path, verdict: MarketVerdict) -> None:
+    plain = {name: getattr(verdict, name) for name in verdict.__dataclass_fields__}
+    path = out / LINES
+    whole = not path.is_file() or path.read_bytes().endswith(b"\n")
+    with path.open("a") as file:
+        # A line that was cut off must not swallow this one.
+        file.write(("" if whole else "\n") + json_text(plain) + "\n")
+
+
+def _verdicts(
+    study: Study, make: Callable[[int], Bars], numbers: Sequence[int], watcher: Watcher
+) -> Iterator[MarketVerdict]:
+    bars = {one.symbol: one for one in map(make, numbers)}
+    plan = replace(study, data=replace(study.data, symbols=tuple(bars)))
+    learned = studies.learn_each(plan, bars, watcher=watcher)
+    watcher.stage("verdicts")
+    for place, (number, name) in enumerate(zip(numbers, bars, strict=True)):
+        watcher.item(place, len(numbers), name)
+        yield _verdict(number, learned.judged(name))
+
+
+def _verdict(number: int, judged: dict[str, Any]) -> MarketVerdict:
+    verdict, account = judged["verdict"], judged["backtest"]["pooled"]
+    gates = verdict["gates"]
+    return MarketVerdict(
+        market=number,
+        fit=verdict["fit"],
+        failed=tuple(gate["name"] for gate in gates if not gate["passed"]),
+        p_values={g["name"]: g["p_value"] for g in gates if g["p_value"] is not None},
+        sharpe_annual=account["sharpe_annual"],
+        n_trades=account["n_trades"],
+        alarms=tuple(verdict["alarms"]),
+    )
