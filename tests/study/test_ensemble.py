@@ -115,7 +115,7 @@ def test_the_lightgbm_baseline_is_kept_as_a_bundle(name, request):
 def test_trees_are_plain_text(small_run):
     bundle = small_run / "models" / "AAA_fold0_lightgbm"
     assert sorted(path.name for path in bundle.iterdir()) == [
-        "bundle.json", "manifest.json", "trees.txt"
+        "bundle.json", "manifest.json", "reference.json", "trees.txt"
     ]  # fmt: skip
     text = (bundle / "trees.txt").read_text()
     assert text.startswith("tree\nversion=")

@@ -27,6 +27,7 @@ FILES = [
     "asset_info.json",
     "best_model.safetensors",
     "bundle.json",
+    "reference.json",
     "manifest.json",
     "training_log.json",
     "test_results.json",

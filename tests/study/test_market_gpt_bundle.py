@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 
 from drawn import random_bars
+from going_on import going_on, write_venue
 from study.token_studies import SETTINGS, token_study, two_symbols, universe_file
 from walkforge import runtime, study
 from walkforge.base import BundleError
+from walkforge.features import VECTOR
 from walkforge.registry import read_bundle
 from walkforge.study._gpt_paths import Paths
 from walkforge.study._prepare import prepare
@@ -212,3 +214,22 @@ def test_a_run_that_went_on_keeps_the_numbers_of_every_asset_it_knew(tmp_path):
     ]  # fmt: skip
     with pytest.raises(BundleError, match="knows AAA, but was never judged"):
         runtime.predict(bundle, _twins()["AAA"])
+
+
+def test_what_a_market_says_later_is_compared_with_its_reference(run, tmp_path):
+    """Its inputs are the vectors that tokens are made of; each series has its own limits."""
+    later = random_bars(160, seed=21, volatility_frac=0.002)
+    bars = {name: going_on(one, later) for name, one in two_symbols().items()}
+    venue = write_venue(tmp_path / "venue", bars)
+    bundle = run / "models" / "market_fold0_ensemble"
+    told = pl.concat([runtime.predict(bundle, one, last=60) for one in bars.values()])
+    told.write_parquet(tmp_path / "p.parquet")
+    found = study.judge_live(tmp_path / "p.parquet", run, venue, out=tmp_path / "live.json")
+    assert found["series"] == ["AAA", "BBB"]
+    assert [one["bundle"] for one in found["hits"]] == ["market_fold0_ensemble"]
+    assert (found["n"], found["n_known"]) == (120, 114)
+    assert [(one["series"], one["name"]) for one in found["inputs"]] == [
+        (series, name) for series in ("AAA", "BBB") for name in VECTOR
+    ]
+    assert all(one["p_value"] is not None for one in found["inputs"])
+    assert {one["name"] for one in found["classes"]} == {"labels", "predicted", "confidence"}

@@ -8,6 +8,10 @@ import typer
 from ._options import JsonOption, SetOption
 
 RunArgument = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder.")]
+ModelArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[RUN]", help="A run folder; with --live also a bundle."),
+]
 BarsOption = Annotated[
     Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
 ]
@@ -23,18 +27,36 @@ def add_to(app: typer.Typer) -> None:
 
 
 def judge(
-    folder: RunArgument = None,
+    folder: ModelArgument = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Anybody's out-of-sample predictions, Parquet or CSV.")
     ] = None,
+    live: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `walkforge predict` said since, Parquet or CSV: does RUN's "
+            "verdict still stand?"
+        ),
+    ] = None,
     bars: BarsOption = None,
     profile: Annotated[str | None, typer.Option(help="Gates: default or v8.")] = None,
-    strict: Annotated[bool, typer.Option(help="Exit 1 when the model is not fit.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for what --predictions gives.")] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            help="Exit 1 when the model is not fit; with --live when the verdict no longer stands."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for what --predictions gives; file for what --live gives."),
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a run's measures again, or anybody's predictions from their start.
+
+    With --live, what a run's newest bundles (or one bundle) said after they were judged is compared
+    with what they carry: drift of inputs and classes, calibration, hits, expiry.
 
     A table of predictions has the columns timestamp (the bar's opening time), symbol, label and
     p_down, p_hold, p_up; fold, seed and timeframe where there are any. When a label was known
@@ -45,10 +67,23 @@ def judge(
 
     from ._words import print_run, print_verdict
 
+    if live is not None:
+        _judge_live(
+            folder,
+            live,
+            bars,
+            out,
+            strict=strict,
+            as_json=as_json,
+            predictions=predictions,
+            profile=profile,
+            set=overrides,
+        )
+        return
     if (folder is None) == (predictions is None):
         raise UsageError("name either a RUN folder, or --predictions FILE with --bars FOLDER")
     if folder is not None:
-        _refuse_with_run(bars=bars, out=out, set=overrides)
+        _refuse_with_run("a RUN folder", bars=bars, out=out, set=overrides)
         verdict = study.judge(folder, profile)
         print(json_text(verdict, indent=2)) if as_json else print_verdict(verdict)
     else:
@@ -60,6 +95,30 @@ def judge(
         )
         print_run(made, verdict, as_json=as_json)
     if strict and not verdict["fit"]:
+        raise typer.Exit(1)
+
+
+def _judge_live(
+    model: Path | None,
+    live: Path,
+    bars: Path | None,
+    out: Path | None,
+    *,
+    strict: bool,
+    as_json: bool,
+    **others: object,
+) -> None:
+    from walkforge import study
+    from walkforge.base import UsageError, json_text
+
+    from ._live_words import print_live
+
+    if model is None or bars is None:
+        raise UsageError("--live needs a RUN folder or a bundle, and --bars FOLDER")
+    _refuse_with_run("--live", **others)
+    found = study.judge_live(live, model, bars, out=out)
+    print(json_text(found, indent=2)) if as_json else print_live(found)
+    if strict and found["stands"] is False:
         raise typer.Exit(1)
 
 
@@ -88,7 +147,7 @@ def backtest(
     if (folder is None) == (intentions is None):
         raise UsageError("name either a RUN folder, or --intentions FILE with --bars FOLDER")
     if folder is not None:
-        _refuse_with_run(bars=bars, out=out, timeframe=timeframe)
+        _refuse_with_run("a RUN folder", bars=bars, out=out, timeframe=timeframe)
         summary = study.backtest_again(folder, overrides or [])
     else:
         assert intentions is not None
@@ -102,13 +161,13 @@ def backtest(
         print(out)
 
 
-def _refuse_with_run(**options: object) -> None:
-    """Refuse options that say nothing about a run, which has its own bars and settings."""
+def _refuse_with_run(what: str, **options: object) -> None:
+    """Refuse options that say nothing about `what`, which has its own bars or settings."""
     from walkforge.base import UsageError
 
     given = [f"--{name}" for name, value in options.items() if value]
     if given:
-        raise UsageError(f"{', '.join(given)} cannot be used with a RUN folder")
+        raise UsageError(f"{', '.join(given)} cannot be used with {what}")
 
 
 def report(

@@ -13,6 +13,7 @@ from ._rows import KEY, classes_of, require_columns, rows_of
 _EARLIEST_MS, _LATEST_MS = 10**12, 10**13
 _UNITS = {10**9: "seconds", 10**15: "microseconds", 10**18: "nanoseconds"}
 _TIME = pl.Datetime("ms", "UTC")
+_ANSWERS = ("timestamp", "symbol", "timeframe")
 
 
 def read_predictions(path: Path) -> pl.DataFrame:
@@ -26,8 +27,24 @@ def read_predictions(path: Path) -> pl.DataFrame:
     `seed` as int32, times as Datetime("ms", "UTC"); other columns are kept as they are.
     Raises PredictionsError, one line with the file and the row, for anything else.
     """
+    return _checked(_read(path), path)
+
+
+def read_answers(path: Path) -> pl.DataFrame:
+    """Read and check a table as `walkforge predict` writes it: no outcome stands beside it yet.
+
+    Needs what `read_predictions` does but the label, with one row per `timestamp`, `symbol` and,
+    where there is one, `timeframe`. Returns these columns and the probabilities, sorted by
+    timestamp and symbol. Raises PredictionsError, one line with the file and the row, for
+    anything else, EvaluationError for an empty table.
+    """
     table = _read(path)
-    table = table.rename({name: name.strip() for name in table.columns})
+    known = [name for name in table.columns if name in _ANSWERS or name.startswith("p_")]
+    unknown = table.select(known).with_columns(pl.lit(0, dtype=pl.Int8).alias("label"))
+    return _checked(unknown, path).select(known)
+
+
+def _checked(table: pl.DataFrame, path: Path) -> pl.DataFrame:
     require_columns(table, (), str(path))
     classes = _classes(table, path)
     checked = table.with_columns(
@@ -49,8 +66,10 @@ def _read(path: Path) -> pl.DataFrame:
         raise PredictionsError(f"{path}: the file is empty; expected a table of predictions")
     try:
         if path.suffix.lower() == ".csv":
-            return pl.read_csv(path, infer_schema_length=None, try_parse_dates=True)
-        return pl.read_parquet(path, glob=False)
+            table = pl.read_csv(path, infer_schema_length=None, try_parse_dates=True)
+        else:
+            table = pl.read_parquet(path, glob=False)
+        return table.rename({name: name.strip() for name in table.columns})
     except (pl.exceptions.PolarsError, OSError) as error:
         raise PredictionsError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); expected a Parquet or CSV file"

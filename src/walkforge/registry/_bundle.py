@@ -26,6 +26,7 @@ from ._description import (
     shares_of,
 )
 from ._manifest import refuse_missing, verified_files, whole_folder
+from ._reference import read_reference, write_reference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,11 +49,20 @@ class Bundle:
     members: tuple[tuple[float, Bundle], ...] = ()
     """The weight and the bundle of every model of an ensemble, none of them an ensemble itself;
     empty for anything else."""
+    reference: dict[str, Any] | None = None
+    """What later bars and predictions are compared with; None of a bundle that carries none."""
 
 
-def write_bundle(folder: Path, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
+def write_bundle(
+    folder: Path,
+    description: dict[str, Any],
+    weights: dict[str, Tensor],
+    *,
+    reference: dict[str, Any] | None = None,
+) -> None:
     """Write the bundle of a network; an older one in the same place is replaced.
 
+    `reference` is what later predictions will be compared with; prediction itself needs none.
     Raises BundleError where the description lacks a key that prediction needs.
     """
     from safetensors.torch import save_file
@@ -60,6 +70,7 @@ def write_bundle(folder: Path, description: dict[str, Any], weights: dict[str, T
     refuse_lacking(folder, description, KEYS)
     with whole_folder(folder) as part:
         write_json(part / DESCRIPTION, description)
+        write_reference(part, reference)
         save_file({name: t.contiguous() for name, t in weights.items()}, part / _WEIGHTS)
 
 
@@ -69,6 +80,7 @@ def write_market(
     weights: dict[str, Tensor],
     *,
     beside: Callable[[Path], None],
+    reference: dict[str, Any] | None = None,
 ) -> None:
     """Write the bundle of a MarketGPT, otherwise as `write_bundle`.
 
@@ -83,14 +95,22 @@ def write_market(
         if missing := [name for name in _TOKENIZER if not (part / name).is_file()]:
             raise BundleError(f"{folder}: {', '.join(missing)} is missing; write the tokenizer too")
         write_json(part / DESCRIPTION, description)
+        write_reference(part, reference)
         save_file({name: t.contiguous() for name, t in weights.items()}, part / _MARKET_WEIGHTS)
 
 
-def write_trees(folder: Path, description: dict[str, Any], trees: str) -> None:
+def write_trees(
+    folder: Path,
+    description: dict[str, Any],
+    trees: str,
+    *,
+    reference: dict[str, Any] | None = None,
+) -> None:
     """Write the bundle of boosted trees in LightGBM's own text, otherwise as `write_bundle`."""
     refuse_lacking(folder, description, KEYS)
     with whole_folder(folder) as part:
         write_json(part / DESCRIPTION, description)
+        write_reference(part, reference)
         (part / _TREES).write_bytes(trees.encode())
 
 
@@ -105,17 +125,19 @@ def read_bundle(folder: Path) -> Bundle:
     files = verified_files(folder)
     refuse_missing(folder, files, DESCRIPTION)
     description = read_json(folder / DESCRIPTION)
+    reference = read_reference(folder, files)
     name = model_name(description)
     if name == "ensemble":
-        return Bundle(folder, description, members=_members(folder, description))
+        members = _members(folder, description)
+        return Bundle(folder, description, members=members, reference=reference)
     if name == "lightgbm":
         refuse_missing(folder, files, _TREES)
-        return Bundle(folder, description, trees=(folder / _TREES).read_bytes().decode())
-    if name == MARKET:
-        refuse_missing(folder, files, _MARKET_WEIGHTS, *_TOKENIZER)
-        return Bundle(folder, description, weights=load_file(folder / _MARKET_WEIGHTS))
-    refuse_missing(folder, files, _WEIGHTS)
-    return Bundle(folder, description, weights=load_file(folder / _WEIGHTS))
+        trees = (folder / _TREES).read_bytes().decode()
+        return Bundle(folder, description, trees=trees, reference=reference)
+    market = name == MARKET
+    weights = _MARKET_WEIGHTS if market else _WEIGHTS
+    refuse_missing(folder, files, weights, *(_TOKENIZER if market else ()))
+    return Bundle(folder, description, load_file(folder / weights), reference=reference)
 
 
 def _members(folder: Path, description: dict[str, Any]) -> tuple[tuple[float, Bundle], ...]:

@@ -19,12 +19,18 @@ from ._description import (
     shares_of,
 )
 from ._manifest import MANIFEST, named_files, refuse_missing, verified_files, whole_folder
+from ._reference import write_reference
 
 Share = tuple[Path, float]
 
 
 def write_ensemble(
-    folder: Path, description: dict[str, Any], members: Sequence[Path], weights: Sequence[float]
+    folder: Path,
+    description: dict[str, Any],
+    members: Sequence[Path],
+    weights: Sequence[float],
+    *,
+    reference: dict[str, Any] | None = None,
 ) -> None:
     """Write the bundle of an ensemble; an older one in the same place is replaced.
 
@@ -32,9 +38,10 @@ def write_ensemble(
     them: the weights of a whole market would lie there once per series); `weights` are at least 0
     and sum to 1. A member that is an ensemble is taken apart: its models come in with its weight
     times their own.
-    The description needs no `model`, it is made here. Raises BundleError where a key is missing,
-    for weights that are none, a damaged member, and one of other timeframe or classes, or that
-    lacks a symbol.
+    The description needs no `model`, it is made here. `reference` is what later predictions of all
+    together will be compared with; what features were like the members' own tell. Raises
+    BundleError where a key is missing, for weights that are none, a damaged member, and one of
+    other timeframe or classes, or that lacks a symbol.
     """
     refuse_lacking(folder, description, ENSEMBLE_KEYS)
     refuse_weights(folder, weights, len(members))
@@ -49,6 +56,7 @@ def write_ensemble(
             place = _free_place(part, member.name)
             _copy(member, part / place)
             listed.append({"bundle": place, "weight": float(weight)})
+        write_reference(part, reference)
         model = {"name": "ensemble", MEMBERS: listed}
         write_json(part / DESCRIPTION, {**description, "model": model})
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from walkforge.base import FeatureError, IntArray
 from walkforge.market import Bars
-from walkforge.registry import Bundle, read_bundle
+from walkforge.registry import Bundle, expired_words, read_bundle
 
 from ._ensemble import refuse_other_prices, together
 from ._known import require_known
@@ -84,8 +84,9 @@ class Predictor:
     ) -> pl.DataFrame:
         """Return the rows of several series, one after the other, as one table.
 
-        A series whose bars give no row is left out, and `note` is told why; raises FeatureError
-        where none gives one. Where bars are of several timeframes a column tells which.
+        A series whose bars give no row is left out, and `note` is told why, as it is told that the
+        bundle had expired by the newest bar; raises FeatureError where none gives one. Where bars
+        are of several timeframes a column tells which.
         """
         import polars as pl
 
@@ -101,6 +102,9 @@ class Predictor:
             raise problems[0]
         for problem in problems:
             note(f"left out: {problem}")
+        newest_ms = max(int(bars.closes_at[-1]) for bars in several if len(bars))
+        if expired := expired_words(self.bundle.folder, self.bundle.description, newest_ms):
+            note(expired)
         several_timeframes = len({bars.timeframe for bars in several}) > 1
         table = pl.concat(tables)
         return table if several_timeframes else table.drop("timeframe")

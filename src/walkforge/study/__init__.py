@@ -9,6 +9,7 @@ from ._fine_tune import fine_tune_study
 from ._folder import default_folder
 from ._gpt_study import FineTuneSection, GptModelSection, GptStudy, SamplingSection
 from ._judging import judge
+from ._live import judge_live
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
 from ._run import is_first, out_folder, resume, run
@@ -53,6 +54,7 @@ __all__ = [
     "from_plain",
     "is_first",
     "judge",
+    "judge_live",
     "judge_predictions",
     "learn_each",
     "load",

@@ -1,15 +1,19 @@
 """What `bundle.json` says of a member, of boosted trees, and of several models together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from walkforge import __version__
 from walkforge.base import utc_text
 from walkforge.calibration import Calibrator
+from walkforge.execution import Bracket
+from walkforge.labels import LabelRule
 from walkforge.models import lags_within
 
 from ._forecasting import ForecastReader
 from ._learn import Learned
+from ._live_reference import good_together, good_until
 from ._network import network_options
 from ._prepare import Part, Prepared
 from ._study import Study
@@ -24,7 +28,15 @@ _OF_AN_ENSEMBLE = (
     "provenance",
     "fold",
 )
-_OF_A_SERIES = ("symbol", "timeframe", "calendar", "provenance", "judged", "limits")
+_OF_A_SERIES = (
+    "symbol",
+    "timeframe",
+    "calendar",
+    "provenance",
+    "judged",
+    "limits",
+    "slippage_price",
+)
 
 
 def describe(study: Study, prepared: Prepared, one: Learned) -> dict[str, Any]:
@@ -61,12 +73,17 @@ def describe_ensemble(name: str, members: Sequence[dict[str, Any]]) -> dict[str,
     if "series" in members[0]:
         every = members[0]["series"].items()
         common["series"] = {
-            series: {key: one[key] for key in _OF_A_SERIES}
+            series: {key: one[key] for key in _OF_A_SERIES if key in one}
             for series, one in every
             if one["judged"]
         }
     starts, ends = zip(*(member["trained"] for member in members), strict=True)
-    return {**common, "study": name, "trained": [min(starts), max(ends)]}
+    return {
+        **common,
+        "study": name,
+        "trained": [min(starts), max(ends)],
+        **good_together(members),
+    }
 
 
 def of_one_series(description: dict[str, Any], series: str) -> dict[str, Any]:
@@ -78,10 +95,31 @@ def of_one_series(description: dict[str, Any], series: str) -> dict[str, Any]:
         **description,
         "symbols": [own["symbol"]],
         **{key: own[key] for key in ("timeframe", "calendar", "provenance")},
-        "label": {**description["label"], "limits": own["limits"]},
+        "label": {
+            **description["label"],
+            "limits": own["limits"],
+            "slippage_price": own.get("slippage_price"),
+        },
     }
     del narrowed["series"]
     return narrowed
+
+
+def rule_as_plain(rule: LabelRule) -> dict[str, Any]:
+    """Return the kind and the whole rule of labels; `rule_from_plain` takes it back."""
+    return {"kind": rule.kind, "rule": asdict(rule)}
+
+
+def rule_from_plain(label: Mapping[str, Any]) -> LabelRule | None:
+    """Return the rule of a bundle's labels; None of one that tells its kind alone."""
+    if "rule" not in label:
+        return None
+    return LabelRule(**{**label["rule"], "bracket": Bracket(**label["rule"]["bracket"])})
+
+
+def slippage_price(study: Study, prepared: Prepared, series: str) -> float:
+    """Return what a market fill slips in the labels of a series, quote currency."""
+    return study.backtest.costs.slippage_ticks * prepared.series[series].instrument.tick_size
 
 
 def _described(
@@ -97,7 +135,11 @@ def _described(
         "window_bars": study.features.window_bars,
         "scaler": part.scaler.as_dict(),
         "calibrator": calibrator.as_dict(),
-        "label": {"kind": study.labels.kind, "limits": part.limits.as_dict()},
+        "label": {
+            **rule_as_plain(study.labels),
+            "limits": part.limits.as_dict(),
+            "slippage_price": slippage_price(study, prepared, part.series),
+        },
         "classes": list(prepared.classes),
         "symbols": [bars.symbol],
         "timeframe": bars.timeframe,
@@ -108,6 +150,7 @@ def _described(
             utc_text(int(bars.timestamp[part.rows.train[0]])),
             utc_text(int(bars.timestamp[part.rows.train[-1]])),
         ],
+        **good_until(part.fold),
     }
 
 

@@ -10,9 +10,11 @@ from walkforge import __version__
 from walkforge.base import utc_text
 from walkforge.folds import SLICES
 
+from ._describe import rule_as_plain, slippage_price
 from ._forecasting import ForecastReader
 from ._gpt_said import GptMember, PartLearned
 from ._gpt_study import GptStudy
+from ._live_reference import good_until
 from ._prepare import Prepared
 
 
@@ -36,7 +38,7 @@ def describe_market(study: GptStudy, prepared: Prepared, one: GptMember) -> dict
         "prompt_tokens": study.prompt_tokens,
         "horizon_bars": study.labels.horizon_bars,
         "volatility_bars": study.labels.volatility_bars,
-        "label": {"kind": study.labels.kind},
+        "label": rule_as_plain(study.labels),
         "classes": list(prepared.classes),
         "symbols": list(dict.fromkeys(bars.symbol for bars in judged)),
         **{
@@ -45,6 +47,7 @@ def describe_market(study: GptStudy, prepared: Prepared, one: GptMember) -> dict
         },
         "fold": one.market.fold.index,
         "trained": _trained(prepared, one),
+        **good_until(one.market.fold),
         "begins_with": _begins_with(one),
         "seed": one.seed,
         "best_epoch": one.trained.best_epoch,
@@ -91,7 +94,7 @@ def _series(study: GptStudy, prepared: Prepared, one: GptMember) -> dict[str, di
             "asset": asset,
             "category": category,
             "judged": name in learned,
-            **(_learned(learned[name]) if name in learned else {}),
+            **(_learned(study, prepared, learned[name]) if name in learned else {}),
         }
     return found
 
@@ -107,11 +110,12 @@ def _bars_of(name: str, study: GptStudy, prepared: Prepared) -> dict[str, str | 
     return {"symbol": symbol, "timeframe": timeframe, "calendar": None, "provenance": None}
 
 
-def _learned(one: PartLearned) -> dict[str, Any]:
+def _learned(study: GptStudy, prepared: Prepared, one: PartLearned) -> dict[str, Any]:
     """Return what the training and calibration slices of a series taught."""
     reader = one.reader
     return {
         "limits": one.part.limits.as_dict(),
         "forecast": reader.classes.as_dict() if isinstance(reader, ForecastReader) else None,
         "calibrator": one.calibrator.as_dict(),
+        "slippage_price": slippage_price(study, prepared, one.part.series),
     }

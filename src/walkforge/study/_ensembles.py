@@ -35,6 +35,7 @@ from ._ensemble_rows import (
 from ._ensemble_runs import KEY, JoinedRun, Place, read_runs
 from ._folder import RunFolder, default_folder
 from ._judging import ENSEMBLE, judge, measure_and_backtest
+from ._live_reference import mixture_reference
 from ._load import as_yaml
 from ._run import bars_of_run, facts_of
 from ._study import Study
@@ -136,7 +137,7 @@ def _make(
         _write_tables(folder, joining, later, weights)
         folder.write_json("ensemble.json", _as_plain(joining, earlier, later, weights))
         watched.stage("bundles")
-        _write_bundles(folder, study, joining, weights)
+        _write_bundles(folder, study, joining, weights, (earlier, later))
         instruments = {name: instrument_before(one, study.data) for name, one in bars.items()}
         measure_and_backtest(study, folder, bars, instruments, watched)
         watched.stage("verdict and report")
@@ -173,14 +174,24 @@ def _write_tables(
 
 
 def _write_bundles(
-    folder: RunFolder, study: Study, joining: _Joining, weights: Mapping[Place, FloatArray]
+    folder: RunFolder,
+    study: Study,
+    joining: _Joining,
+    weights: Mapping[Place, FloatArray],
+    slices: tuple[CommonRows, CommonRows],
 ) -> None:
+    classes = joining.runs[0].classes
+    mixed = [mixed_predictions(rows, weights, classes) for rows in slices]
     for number, (place, own) in enumerate(weights.items()):
         joining.watcher.item(number, len(weights), f"{place[0]} fold {place[1]}")
         members = joining.members(place)
         told = [of_one_series(_description(member), place[0]) for member in members]
         described = describe_ensemble(study.name, told)
-        registry.write_ensemble(folder.bundle(*place, "ensemble"), described, members, own.tolist())
+        tables = [table[rows.by_place[place]] for rows, table in zip(slices, mixed, strict=True)]
+        reference = mixture_reference(*tables, series=place[0])
+        registry.write_ensemble(
+            folder.bundle(*place, "ensemble"), described, members, own.tolist(), reference=reference
+        )
 
 
 def _description(bundle: Path) -> dict[str, Any]:

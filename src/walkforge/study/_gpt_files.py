@@ -20,7 +20,8 @@ from ._folder import RunFolder
 from ._gpt_learn import GptResults
 from ._gpt_said import GptMember
 from ._gpt_study import GptStudy
-from ._prepare import Prepared
+from ._live_reference import References
+from ._prepare import Part, Prepared
 
 MARKET = "market"
 """Stands in a bundle's name where other models have their series."""
@@ -31,15 +32,20 @@ def write_market(
 ) -> None:
     """Write the models, the losses of tokens and the tokenizers' reports."""
     by_fold: dict[int, list[tuple[Path, dict[str, Any]]]] = {}
+    parts: dict[int, list[Part]] = {}
+    references = References(prepared, results.calibration_predictions, results.predictions)
     for one in results.models:
         fold = one.market.fold.index
+        parts[fold] = [learned.part for learned in one.parts]
         place = folder.bundle(MARKET, fold, f"seed{one.seed}")
         described = describe_market(study, prepared, one)
-        _write_member(place, study, prepared, one, described)
+        told = references.of_member(parts[fold], one.seed)
+        _write_member(place, study, prepared, one, described, told)
         by_fold.setdefault(fold, []).append((place, described))
     if len(study.seeds) > 1:
         for fold, members in by_fold.items():
-            _write_ensemble(folder.bundle(MARKET, fold, "ensemble"), study, members)
+            told = references.of_seeds(parts[fold], study.seeds)
+            _write_ensemble(folder.bundle(MARKET, fold, "ensemble"), study, members, told)
     markets = {one.market.fold.index: one.market for one in results.models}
     reports = [{"fold": index, **market.report} for index, market in markets.items()]
     folder.write_json("tokenizer_report.json", {"folds": reports})
@@ -47,7 +53,12 @@ def write_market(
 
 
 def _write_member(
-    place: Path, study: GptStudy, prepared: Prepared, one: GptMember, described: dict[str, Any]
+    place: Path,
+    study: GptStudy,
+    prepared: Prepared,
+    one: GptMember,
+    described: dict[str, Any],
+    reference: dict[str, Any],
 ) -> None:
     def beside(part: Path) -> None:
         write_tokenizer(part, one.market.tokenizer)
@@ -56,15 +67,20 @@ def _write_member(
         write_json(part / "test_results.json", _test_results(one))
         write_json(part / "config.json", _config(study, one, described))
 
-    registry.write_market(place, described, one.trained.state, beside=beside)
+    state = one.trained.state
+    registry.write_market(place, described, state, beside=beside, reference=reference)
 
 
 def _write_ensemble(
-    place: Path, study: GptStudy, members: list[tuple[Path, dict[str, Any]]]
+    place: Path,
+    study: GptStudy,
+    members: list[tuple[Path, dict[str, Any]]],
+    reference: dict[str, Any],
 ) -> None:
     described = describe_ensemble(study.name, [one for _, one in members])
     weights = [1 / len(members)] * len(members)
-    registry.write_ensemble(place, described, [folder for folder, _ in members], weights)
+    folders = [folder for folder, _ in members]
+    registry.write_ensemble(place, described, folders, weights, reference=reference)
 
 
 def _config(study: GptStudy, one: GptMember, described: dict[str, Any]) -> dict[str, Any]:

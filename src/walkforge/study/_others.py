@@ -209,7 +209,7 @@ def _baselines_of(
     """Return every baseline's predictions on the judged rows of one symbol."""
     own = table.filter(pl.col("symbol") == bars.symbol).unique(["timestamp", "fold"], keep="first")
     own = own.sort("timestamp", "fold")
-    places = _places(bars, own)
+    places = places_of(bars, own)
     world = _World(bars, own, places, classes)
     tables = []
     for asked in np.array_split(world.judged_rows(), _STRETCHES):
@@ -227,7 +227,7 @@ def _baselines_of(
     return pl.concat(tables)
 
 
-def _places(bars: Bars, own: pl.DataFrame) -> IntArray:
+def places_of(bars: Bars, own: pl.DataFrame) -> IntArray:
     """Return the bar of every row, or refuse rows that belong to none."""
     stamps = own["timestamp"].dt.epoch("ms").to_numpy()
     places = np.searchsorted(bars.timestamp, stamps)

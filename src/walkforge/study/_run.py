@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from walkforge import __version__, registry
+from walkforge import __version__
 from walkforge.base import (
     RunError,
     Silent,
@@ -33,9 +33,8 @@ from ._bars import (
 )
 from ._baselining import Baselining
 from ._beside import info_of, instruments_of
-from ._bundles import write_bundles
+from ._bundles import write_bundles, write_trees
 from ._clock import StageClock
-from ._describe import describe_trees
 from ._folder import CHECKPOINTS, RunFolder, default_folder
 from ._gpt_files import write_market
 from ._gpt_learn import GptLearning
@@ -295,7 +294,7 @@ def _learned(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watch
     learning = Learning(study, prepared, watcher)
     results = learning.run(folder / CHECKPOINTS)
     watcher.doing("writing the bundles")
-    write_bundles(folder, learning, results.members)
+    write_bundles(folder, learning, results)
     return results
 
 
@@ -303,10 +302,7 @@ def _learn_beside(beside: Baselining, folder: RunFolder) -> None:
     if beside.study.model.forecasts:
         folder.write_table("baseline_forecasts.parquet", beside.forecasts())
     found = beside.run()
-    for one in found.trees:
-        described = describe_trees(beside.study, beside.prepared, one.part, one.calibrator)
-        place = folder.bundle(one.part.series, one.part.fold.index, "lightgbm")
-        registry.write_trees(place, described, one.text)
+    write_trees(folder, beside, found)
     folder.write_table("baseline_calibration_predictions.parquet", found.calibration_predictions)
     folder.write_table("baseline_predictions.parquet", found.predictions)
 
