@@ -7,8 +7,10 @@ import shutil
 import signal
 import tempfile
 
-# No test reads or fills the cache of whoever runs it; processes that tests start inherit this.
+# No test reads or fills the cache of whoever runs it, nor the trial ledger; processes that tests
+# start inherit this.
 os.environ["WALKFORGE_CACHE"] = tempfile.mkdtemp(prefix="walkforge-tests-")
+os.environ["WALKFORGE_WORKSPACE"] = tempfile.mkdtemp(prefix="walkforge-tests-")
 
 # Tests are many and their arrays small: one thread each is faster than threads that wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,7 +24,8 @@ from hypothesis import settings
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
 
-atexit.register(shutil.rmtree, os.environ["WALKFORGE_CACHE"], ignore_errors=True)
+for _place in ("WALKFORGE_CACHE", "WALKFORGE_WORKSPACE"):
+    atexit.register(shutil.rmtree, os.environ[_place], ignore_errors=True)
 
 
 def pytest_collection_finish():
@@ -40,6 +43,26 @@ def in_front():
 
 
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    """Let what several tests share begin with a ledger of its own: else the number of trials, and
+    with it every deflated Sharpe ratio, would go by which of them was asked for first.
+    """
+    if fixturedef.scope == "function":
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as place:
+        patch.setenv("WALKFORGE_WORKSPACE", place)
+        return (yield)
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path_factory, monkeypatch) -> Path:
+    """Return the workspace that a test has for itself, with no trial in its ledger yet."""
+    place = tmp_path_factory.mktemp("workspace")
+    monkeypatch.setenv("WALKFORGE_WORKSPACE", str(place))
+    return place
 
 
 def shared_data_folder() -> Path:

@@ -33,7 +33,7 @@ def run(small_run, tmp_path):
 
 COMMANDS = [
     ["run"], ["resume"], ["tune"], ["presets"], ["judge"], ["backtest"], ["report"], ["predict"],
-    ["doctor"], ["compare"], ["export"], ["ensemble"],
+    ["doctor"], ["compare"], ["export"], ["ensemble"], ["trials"],
     ["data", "fetch"], ["data", "import"], ["data", "list"], ["data", "info"], ["data", "check"],
     ["data", "repair"], ["data", "export"], ["data", "instruments"], ["data", "universe"],
 ]  # fmt: skip

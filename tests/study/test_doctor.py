@@ -27,6 +27,7 @@ HEALTHY = {
     "path": {"device": "cpu", "problem": None},
     "caches": {"features": {"problem": None}},
     "disks": [{"what": "runs", "folder": "/runs", "free_bytes": 50 * GIB}],
+    "trials": {"path": "/runs/trials.jsonl", "lines": 3, "trouble": None},
 }
 WITH_GPU = {
     "nvidia.names": ["NVIDIA H100"],
@@ -107,6 +108,7 @@ def test_a_healthy_machine_has_no_findings():
             "unset",
         ),
         ({"torch.threads": 64}, "warning", "64 threads, but", "OMP_NUM_THREADS=8"),
+        ({"trials.trouble": "the trial ledger is gone"}, "warning", "ledger is gone", "trials"),
         ({"system.load": 6.5}, "warning", "other programs keep 6.5 of 8 cores busy", "close"),
         (
             {"caches.features.problem": "WALKFORGE_CACHE_GIB is 'x'"},
@@ -151,6 +153,7 @@ def test_versions_are_compared_number_by_number(version, wanted, is_outside):
 
 def test_this_machine_can_train_and_the_doctor_says_how(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WALKFORGE_WORKSPACE")
     facts = study.doctor(speed=False)
     assert facts["can_train"], facts["findings"]
     assert facts["speed"] is None

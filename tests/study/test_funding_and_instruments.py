@@ -149,7 +149,7 @@ def test_a_runs_predictions_pay_the_funding_beside_its_bars(root, small_run):
     instruments = {name: instrument_before(one, plan.data) for name, one in bars.items()}
     rates = funding_beside(bars, plan.data)
     paid, free = (
-        backtest_predictions(plan, bars, predictions, Beside(instruments, one)).summary
+        backtest_predictions(plan, bars, predictions, Beside(instruments, one), n_trials=2).summary
         for one in (rates, {})
     )
     assert paid["by_symbol"]["AAA"]["funding"] != 0.0

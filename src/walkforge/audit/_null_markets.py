@@ -104,7 +104,8 @@ class _Moves:
     def of(cls, bars: Bars) -> _Moves:
         before = np.log(np.concatenate([bars.open[:1], bars.close[:-1]]))
         prices = (bars.open, bars.high, bars.low, bars.close)
-        return cls(*(np.log(price) - before for price in prices), bars.volume)
+        opens, highs, lows, closes = (np.log(price) - before for price in prices)
+        return cls(opens, highs, lows, closes, bars.volume)
 
     def take(self, rows: np.ndarray) -> _Moves:
         return replace(self, **{name: getattr(self, name)[rows] for name in _MOVES})

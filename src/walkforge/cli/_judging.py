@@ -1,5 +1,6 @@
 """`judge`, `backtest` and `report`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +86,8 @@ def judge(
     if folder is not None:
         _refuse_with_run("a RUN folder", bars=bars, out=out, set=overrides)
         verdict = study.judge(folder, profile)
+        if later := study.later_trials_told(folder):
+            print(f"note: {later}", file=sys.stderr)
         print(json_text(verdict, indent=2)) if as_json else print_verdict(verdict)
     else:
         assert predictions is not None

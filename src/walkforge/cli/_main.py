@@ -16,6 +16,7 @@ from . import (
     _judging,
     _prediction,
     _running,
+    _trials,
     _tuning,
 )
 
@@ -52,6 +53,7 @@ _comparing.add_to(app)
 _ensembling.add_to(app)
 _prediction.add_to(app)
 _exporting.add_to(app)
+_trials.add_to(app)
 _doctoring.add_to(app)
 app.add_typer(_data.app, name="data")
 

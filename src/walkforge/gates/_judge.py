@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,14 +108,16 @@ def judge(
     data_info: Mapping[str, Any] | None,
     profile: str = "default",
     without: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the verdict of one run, as `verdict.json` holds it.
 
     The arguments are the plain data of the run folder's files of the same names; None where there
     is no such file, and then every gate that needs it fails as not measured. `without` names gates
-    that cannot be asked of this model, each with the reason, which becomes a note. `fit` says that
-    all gates of the profile passed, `promotable` that the bars are also real ones, with
-    `not_promotable_because` otherwise. Raises UsageError for an unknown profile.
+    that cannot be asked of this model, each with the reason, which becomes a note; `notes` are
+    sentences that the caller has to say beside the gates, such as how many trials were counted.
+    `fit` says that all gates of the profile passed, `promotable` that the bars are also real ones,
+    with `not_promotable_because` otherwise. Raises UsageError for an unknown profile.
     """
     chosen = PROFILES[one_of("profile", profile, PROFILES)]
     evidence = Evidence(metrics, diagnostics, backtest, data_info)
@@ -139,6 +141,7 @@ def judge(
         "notes": [
             *(f"The gate {name} was not asked: {why}." for name, why in without.items()),
             *(chosen.note(evidence) if chosen.note else []),
+            *notes,
         ],
     }
 

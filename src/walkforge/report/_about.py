@@ -27,6 +27,7 @@ def what_was_run(run: Run) -> Html:
                 ("Labels", "" if _elsewhere(run) else _labels(run)),
                 ("Networks", _networks(run)),
                 ("Went on from", _base(run)),
+                ("Trials", _trials(run)),
                 ("Device", _chosen(at(info, "device"), at(info, "device_reason"))),
                 ("Precision", _chosen(at(info, "precision"), at(info, "precision_reason"))),
                 ("Started", f"{moment(started)} UTC" if started is not None else ""),
@@ -51,6 +52,14 @@ def _joined(run: Run) -> str:
         return ""
     each = [f"{at(one, 'name')}: {at(one, 'model')}, {at(one, 'run')}" for one in joined]
     return f"{'; '.join(each)}. The weights of its models stand in ensemble.json"
+
+
+def _trials(run: Run) -> str:
+    """Return how many trials were counted, and how many the trial ledger knew of."""
+    counted, known = at(run.backtest, "pooled", "n_trials"), at(run.run, "ledger", "trials")
+    if not (is_number(counted) and is_number(known)):
+        return ""
+    return f"{number(counted)} counted; {number(known)} on these bars by the trial ledger"
 
 
 def _bars(run: Run) -> str:

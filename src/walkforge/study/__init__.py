@@ -22,6 +22,8 @@ from ._study import (
     SimulatedMarket,
     Study,
 )
+from ._trial_listing import trials
+from ._trials import later_trials_told
 from ._tune import resume_tuning, tune
 from ._tune_ledger import Trial, ranked, read_trials
 from ._tune_section import TuneSection
@@ -56,6 +58,7 @@ __all__ = [
     "judge",
     "judge_live",
     "judge_predictions",
+    "later_trials_told",
     "learn_each",
     "load",
     "out_folder",
@@ -68,5 +71,6 @@ __all__ = [
     "resume",
     "resume_tuning",
     "run",
+    "trials",
     "tune",
 ]

@@ -32,6 +32,8 @@ from walkforge.base import (
 
 from ._doctor_findings import find_trouble
 from ._doctor_speed import measure_speed
+from ._folder import workspace
+from ._trials import ledger_state
 from ._watcher import Watcher
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def doctor(*, speed: bool = True, watcher: Watcher | None = None) -> dict[str, A
         "path": path,
         "caches": _caches(),
         "disks": _disks(),
+        "trials": ledger_state(),
     }
     facts["findings"] = find_trouble(facts)
     facts["can_train"] = all(one["severity"] != "error" for one in facts["findings"])
@@ -233,7 +236,7 @@ def _numba_cache() -> dict[str, Any]:
 
 def _disks() -> list[dict[str, Any]]:
     """Return what is free where runs and the feature cache lie."""
-    places = {"runs": str(Path("runs").absolute()), "cache": _feature_cache()["folder"]}
+    places = {"runs": str(workspace().absolute()), "cache": _feature_cache()["folder"]}
     found = []
     for what, place in places.items():
         if place is not None:

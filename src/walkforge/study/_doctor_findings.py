@@ -27,6 +27,7 @@ def find_trouble(facts: dict[str, Any]) -> list[Finding]:
         _threads,
         _busy,
         _caches,
+        _trials,
     )
     found = [finding for look in looks for finding in look(facts)]
     return sorted(found, key=lambda finding: finding["severity"] != "error")
@@ -135,6 +136,12 @@ def _caches(facts: dict[str, Any]) -> Iterator[Finding]:
     if facts["caches"]["features"]["problem"] is not None:
         what = f"feature cache: {facts['caches']['features']['problem']}"
         yield _finding("error", what, "correct that variable, or unset it")
+
+
+def _trials(facts: dict[str, Any]) -> Iterator[Finding]:
+    if facts["trials"]["trouble"] is not None:
+        hint = "`walkforge trials` lists what is left; docs/honesty.md says what it is for"
+        yield _finding("warning", facts["trials"]["trouble"], hint)
 
 
 def _finding(severity: str, what: str, hint: str) -> Finding:

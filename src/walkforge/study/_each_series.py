@@ -68,13 +68,22 @@ class LearnedSeries:
             "backtest": self._backtest(name),
         }
         info = {name: market.data_info(self.bars[name])}
-        verdict = gates.judge(**found, data_info=info, profile=study.judge.profile)
+        verdict = gates.judge(
+            metrics=found["metrics"],
+            diagnostics=found["diagnostics"],
+            backtest=found["backtest"],
+            data_info=info,
+            profile=study.judge.profile,
+        )
         return found | {"verdict": verdict}
 
     def _backtest(self, name: str) -> dict[str, Any]:
         beside = Beside({name: self.instruments[name]}, {})
         bars, predictions = {name: self.bars[name]}, self.predictions[name]
-        return backtest_predictions(self.study, bars, predictions, beside).summary
+        n_trials = self.study.judge.n_trials * len(self.study.seeds)
+        return backtest_predictions(
+            self.study, bars, predictions, beside, n_trials=n_trials
+        ).summary
 
 
 def learn_each(

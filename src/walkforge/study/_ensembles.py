@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 
 from walkforge import registry
-from walkforge.base import FloatArray, RunError, Silent, UsageError, one_of, read_json
+from walkforge.base import (
+    FloatArray,
+    RunError,
+    Silent,
+    UsageError,
+    digest_of_json,
+    one_of,
+    read_json,
+)
 from walkforge.market import Bars
 
 from ._bars import instrument_before
@@ -39,6 +47,9 @@ from ._live_reference import mixture_reference
 from ._load import as_yaml
 from ._run import bars_of_run, facts_of
 from ._study import Study
+from ._trial_entries import Entry, entry_of, settings_of, spans_of_folds
+from ._trial_memory import MEMORY
+from ._trials import enter
 from ._watchdog import Watchdog
 from ._watcher import Watcher
 
@@ -76,7 +87,10 @@ def ensemble(
         part = path.parent / f".{path.name}.{os.getpid()}.part" / path.name
         shutil.rmtree(part.parent, ignore_errors=True)
         try:
-            verdict = _make(RunFolder.create(part, as_yaml(study), {}), study, joining, found)
+            folder = RunFolder.create(part, as_yaml(study), {})
+            kept = enter([_entry_of(study, path, joining)], watched)
+            folder.update_run(**{MEMORY: kept})
+            verdict = _make(folder, study, joining, found)
             if path.exists():
                 path.rmdir()  # empty, or it would have been refused
             part.rename(path)
@@ -115,6 +129,22 @@ def _study_of(runs: Sequence[JoinedRun]) -> Study:
     n_trials = sum(run.n_trials for run in runs)
     judged = replace(first.judge, n_trials=n_trials)
     return replace(first, name=f"ensemble-{first.name}", judge=judged)
+
+
+def _entry_of(study: Study, path: Path, joining: _Joining) -> Entry:
+    """Return the ensemble's line in the trial ledger: its members and their weights are tried."""
+    first = joining.runs[0]
+    members = [run.as_plain()["sha256"] for run in joining.runs]
+    chosen = [settings_of(study), joining.weights, joining.with_lightgbm, members]
+    return entry_of(
+        study,
+        path,
+        kind=ENSEMBLE,
+        info=first.folder.read_json("data_info.json"),
+        spans=spans_of_folds(first.folds.values()),
+        settings=digest_of_json(chosen),
+        seeds=[0],
+    )
 
 
 def _make(

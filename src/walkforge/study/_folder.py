@@ -128,9 +128,14 @@ class RunFolder:
             file.write(f"{json_text(report)}\n")
 
 
+def workspace() -> Path:
+    """Return the folder of runs: `runs` below the working folder, or WALKFORGE_WORKSPACE."""
+    return Path(os.environ.get("WALKFORGE_WORKSPACE") or "runs")
+
+
 def default_folder(name: str) -> Path:
-    """Return `runs/NAME-UTCTIME`."""
-    return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    """Return `NAME-UTCTIME` in the workspace."""
+    return workspace() / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
 def file_name(name: str) -> str:

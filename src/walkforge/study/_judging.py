@@ -16,6 +16,7 @@ from ._folder import RunFolder
 from ._gpt_tokens import measure_tokens
 from ._load import load
 from ._study import Study
+from ._trials import n_trials_of, trials_told
 from ._watcher import Watcher
 
 JUDGED = "judged"
@@ -37,17 +38,18 @@ def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
     for name in ("metrics.json", "diagnostics.json", "backtest.json"):
         if not folder.has(name):
             raise RunError(f"{path}: {name} is missing; continue with `walkforge resume {path}`")
-    facts = folder.read_json("run.json")
+    facts, traded = folder.read_json("run.json"), folder.read_json("backtest.json")
     kind = facts.get("kind")
     # What taught the weights that it began with is part of where its bars come from.
     before = [{"provenance": name} for name in facts.get("base", {}).get("provenances", [])]
     verdict = gates.judge(
         metrics=folder.read_json("metrics.json"),
         diagnostics=folder.read_json("diagnostics.json"),
-        backtest=folder.read_json("backtest.json"),
+        backtest=traded,
         data_info={"bars": folder.read_json("data_info.json"), "before": before},
         profile=profile or load(folder / "study.yaml").judge.profile,
         without=_NOT_ASKED.get(kind, {}),
+        notes=trials_told(folder, traded["pooled"].get("n_trials")),
     )
     folder.write_json("verdict.json", verdict)
     report.write_report(folder.path)
@@ -76,23 +78,31 @@ def measure_and_backtest(
         beside = began_with(folder, bars, instruments, study.data)
         for line in beside.told:
             watcher.note(line)
-        result = backtest_predictions(study, bars, predictions, beside)
+        n_trials = n_trials_of(study, folder, predictions["seed"].n_unique())
+        result = backtest_predictions(study, bars, predictions, beside, n_trials=n_trials)
         folder.write_table("trades.parquet", result.trades)
         folder.write_table("equity.parquet", backtest.thin_equity(result.equity))
         folder.write_json("backtest.json", result.summary)
 
 
 def backtest_predictions(
-    study: Study, bars: Mapping[str, Bars], predictions: pl.DataFrame, beside: Beside
+    study: Study,
+    bars: Mapping[str, Bars],
+    predictions: pl.DataFrame,
+    beside: Beside,
+    *,
+    n_trials: int,
 ) -> backtest.BacktestResult:
-    """Return what the predictions' intentions would have made on `bars` and what lies beside."""
+    """Return what the predictions' intentions would have made on `bars` and what lies beside.
+
+    Symbols and folds are parts of one strategy; `n_trials` are the seeds and settings, of all that
+    were tried, that one picks among.
+    """
     classes = evaluation.classes_of(predictions)
     edge = study.judge.min_edge
     intentions = backtest.intentions_from_predictions(
         by_series(predictions), classes=classes, min_edge=edge
     )
-    # Symbols and folds are parts of one strategy; seeds and settings are what one picks among.
-    n_trials = study.judge.n_trials * predictions["seed"].n_unique()
     return backtest.run(
         bars,
         intentions,

@@ -14,6 +14,8 @@ from walkforge.base import (
     PredictionsError,
     Silent,
     UsageError,
+    digest_of_file,
+    digest_of_json,
     timeframe_ms,
     whole_windows,
 )
@@ -27,6 +29,9 @@ from ._judging import JUDGED, backtest_predictions, judge, measure_and_backtest
 from ._load import as_yaml, from_plain, load, plain_of_overrides
 from ._run import bars_of_run
 from ._study import Study
+from ._trial_entries import entry_of, settings_of, spans_of_rows
+from ._trial_memory import MEMORY
+from ._trials import enter, n_trials_of
 
 # The first part of a foreign table only teaches the baselines. The rest is judged in stretches;
 # before each, the baselines learn again from all that came earlier, its last part stopping and
@@ -65,9 +70,8 @@ def judge_predictions(
     shutil.rmtree(part, ignore_errors=True)
     try:
         RunFolder.refuse_used(path)
-        _write(
-            RunFolder.create(part, as_yaml(study), {}), study, found, judged, baselines, predictions
-        )
+        folder = RunFolder.create(part, as_yaml(study), {})
+        _write(folder, path, study, found, judged, baselines, predictions)
         verdict = judge(part)
         if path.exists():
             path.rmdir()  # empty, or it would have been refused
@@ -81,8 +85,8 @@ def backtest_again(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Return `backtest.json` of a run; with overrides, filled again under other settings.
 
     A run's own files stay as they are. Instruments are those that it began with, and the notes
-    say where others lie beside its bars now. Raises RunError where its bars or funding rates have
-    changed.
+    say where others lie beside its bars now. Another bracket is one more trial on its bars. Raises
+    RunError where its bars or funding rates have changed.
     """
     folder = RunFolder.open(path)
     if not overrides:
@@ -91,8 +95,34 @@ def backtest_again(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     bars = bars_of_run(study, folder)
     predictions = folder.read_table("predictions.parquet")
     beside = began_with(folder, bars, _instruments(bars, study), study.data)
-    summary = backtest_predictions(study, bars, predictions, beside).summary
+    n_trials = max(
+        n_trials_of(study, folder, predictions["seed"].n_unique()),
+        _n_trials_by_bracket(study, folder, predictions),
+    )
+    summary = backtest_predictions(study, bars, predictions, beside, n_trials=n_trials).summary
     return summary | {"notes": [*summary["notes"], *beside.told]}
+
+
+def _n_trials_by_bracket(study: Study, folder: RunFolder, predictions: pl.DataFrame) -> int:
+    """Return how many trials there are by now where a run is filled by another bracket than its
+    own, which is one more; other costs or sizes choose nothing.
+    """
+    own = load(folder / "study.yaml")
+    if study.backtest.bracket == own.backtest.bracket:
+        return 1
+    entry = entry_of(
+        study,
+        folder.path,
+        kind="backtest",
+        info=folder.read_json("data_info.json"),
+        spans=spans_of_rows(predictions),
+        settings=digest_of_json(
+            [settings_of(study), digest_of_file(folder / "predictions.parquet")]
+        ),
+        seeds=predictions["seed"].unique().to_list(),
+    )
+    n_trials: int = enter([entry], Silent())["trials"]
+    return n_trials
 
 
 def backtest_intentions(
@@ -136,16 +166,27 @@ def _instruments(bars: Mapping[str, Bars], study: Study) -> dict[str, market.Ins
 
 def _write(
     folder: RunFolder,
+    path: Path,
     study: Study,
     bars: Mapping[str, Bars],
     judged: pl.DataFrame,
     baselines: pl.DataFrame,
     source: Path,
 ) -> None:
-    """Write all that the verdict is made from."""
+    """Write all that the verdict is made from, of a folder that will lie in `path`."""
     instruments = _instruments(bars, study)
     folder.write_json("data_info.json", info_of(bars, instruments, study.data))
     folder.update_run(name=study.name, kind=JUDGED, source=source.name)
+    entry = entry_of(
+        study,
+        path,
+        kind=JUDGED,
+        info=folder.read_json("data_info.json"),
+        spans=spans_of_rows(judged),
+        settings=digest_of_json([settings_of(study), digest_of_file(source)]),
+        seeds=judged["seed"].unique().to_list(),
+    )
+    folder.update_run(**{MEMORY: enter([entry], Silent())})
     folder.write_table("predictions.parquet", judged)
     folder.write_table("baseline_predictions.parquet", baselines)
     measure_and_backtest(study, folder, bars, instruments, Silent())

@@ -47,6 +47,9 @@ from ._load import as_yaml, load
 from ._prepare import Prepared, folds_as_plain, prepare
 from ._study import Study
 from ._telling import tell_bars, tell_rows
+from ._trial_entries import entry_of, spans_of_folds
+from ._trial_memory import MEMORY
+from ._trials import enter
 from ._watchdog import Watchdog
 from ._watcher import Watcher
 
@@ -92,6 +95,7 @@ def run(
             if bars is None:
                 _tell_survivorship(study, folder, found, prepared, watched)
             found = _note_data(study, folder, found, prepared)
+            _enter(study, folder, prepared, watched)
         except WalkforgeError:
             # A study that does not fit its bars leaves nothing behind.
             folder.remove()
@@ -133,6 +137,7 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
             if not folder.has("data_info.json"):
                 _tell_survivorship(study, folder, bars, prepared, watched)
             bars = _note_data(study, folder, bars, prepared)
+            _enter(study, folder, prepared, watched)
             _learn(study, folder, prepared, watched)
             del prepared
         return _finish(study, folder, bars, watched)
@@ -350,6 +355,23 @@ def _note_data(
                 info[name]["most_liquid"] = told
         folder.write_json("data_info.json", info)
     return kept
+
+
+def _enter(study: Study, folder: RunFolder, prepared: Prepared, watcher: Watcher) -> None:
+    """Enter the run into the trial ledger, unless that was done: before anything is learned, so
+    that a run counts that is ended because it does not look good.
+    """
+    if MEMORY in folder.read_json("run.json"):
+        return
+    led_on = isinstance(study, GptStudy) and study.fine_tune.run is not None
+    entry = entry_of(
+        study,
+        folder.path,
+        kind="fine-tune" if led_on else "run",
+        info=folder.read_json("data_info.json"),
+        spans=spans_of_folds(folds_as_plain(prepared)),
+    )
+    folder.update_run(**{MEMORY: enter([entry], watcher)})
 
 
 def _digest(study: Study) -> str:

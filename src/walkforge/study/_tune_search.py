@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from walkforge.base import FeatureError, FoldError, LabelError, StudyError, TrainingError
+from walkforge.base import FeatureError, FoldError, LabelError, Silent, StudyError, TrainingError
 
 from ._folder import CHECKPOINTS, RunFolder
 from ._load import as_yaml
 from ._study import Study
+from ._trial_entries import entry_of
+from ._trial_memory import MEMORY
+from ._trials import enter
 from ._tune_ask import ask, pruner_of
-from ._tune_folder import BEST, update_summary, write_if_other
+from ._tune_folder import BEST, SUMMARY, update_summary, write_if_other
 from ._tune_ledger import Trial, best_of, read_trials, write_trials
 from ._tune_pack import packs_of, train_trials
 from ._tune_space import Range, setting_of, with_settings
@@ -86,7 +89,9 @@ class Search:
                 studies[number] = with_settings(self.study, asked[number])
             except StudyError as error:
                 self._note({number: _failed(error)}, asked, batch)
-        packs = packs_of(dict(sorted(studies.items())))
+        studies = dict(sorted(studies.items()))
+        self._enter(studies)
+        packs = packs_of(studies)
         while packs:
             pack = packs.pop(0)
             self.watcher.stage(f"trial{'s' * (len(pack) > 1)} {_listed(pack)} of {n_wanted}")
@@ -101,6 +106,30 @@ class Search:
             self._note(found, asked, batch)
             # Only now: without them what is not in the ledger would be trained again.
             shutil.rmtree(self._checkpoints(pack), ignore_errors=True)
+
+    def _enter(self, studies: Mapping[int, Study]) -> None:
+        """Enter a batch into the trial ledger before any of it is trained.
+
+        Trials see validation rows and are made for the test slices: they count on the bars of both.
+        """
+        assert self.worlds is not None
+        info = self.folder.read_json("data_info.json")
+        entries = [
+            entry_of(
+                study,
+                self.folder.path,
+                kind="trial",
+                info=info,
+                spans=self.worlds.spans,
+                seeds=study.seeds[:1],
+                trial=number,
+            )
+            for number, study in studies.items()
+        ]
+        if entries:
+            was_told = MEMORY in self.folder.read_json(SUMMARY)
+            kept = enter(entries, Silent() if was_told else self.watcher)
+            update_summary(self.folder, **{MEMORY: kept})
 
     def _train(self, trials: Mapping[int, Study]) -> dict[int, dict[str, Any]]:
         """Return what the ledger says of the trials of one pack."""

@@ -13,8 +13,9 @@ import numpy as np
 from walkforge.base import FoldError, IntArray
 from walkforge.market import Bars, Instrument
 
-from ._prepare import Part, Prepared, prepare
+from ._prepare import Part, Prepared, folds_as_plain, prepare
 from ._study import FeatureSection, Study
+from ._trial_entries import spans_of_folds
 from ._tune_space import Range, with_settings
 
 # Fewer make no measure worth the name.
@@ -49,6 +50,7 @@ class Worlds:
         self.left_out = first.left_out
         self.instruments = {name: one.instrument for name, one in first.series.items()}
         self.bars = {name: bars[name] for name in first.series}
+        self.spans = spans_of_folds(folds_as_plain(first), since="validation")
         self._common = _validation_rows(first)
         for corner in _corners(study, ranges):
             found = _validation_rows(self._whole(corner))
