@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EVERYTHING = "\n".join(page.read_text() for page in PAGES)
 COMMANDS = ["run", "resume", "fine-tune", "tune", "presets", "judge", "backtest", "report",
-            "compare", "predict", "export", "ensemble", "doctor", "trials",
+            "compare", "predict", "export", "ensemble", "doctor", "trials", "audit",
             "data fetch", "data import", "data list", "data info", "data check", "data repair",
             "data export", "data instruments", "data universe"]  # fmt: skip
 

@@ -33,8 +33,9 @@ ALLOWED: dict[str, set[str]] = {
     "registry": {"base", "gates"},
     "report": {"base", "gates"},
     "study": _UP_TO_STUDY,
+    "audit": {*_UP_TO_STUDY, "statistics", "study"},
     "runtime": {"base", "market", "features", "models", "calibration", "execution", "registry"},
-    "cli": {"base", "market", "sources", "study", "registry", "runtime", "report"},
+    "cli": {"base", "market", "sources", "study", "audit", "registry", "runtime", "report"},
 }
 ROOMS = sorted(path.name for path in SRC.iterdir() if (path / "__init__.py").exists())
 

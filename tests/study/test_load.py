@@ -45,7 +45,7 @@ def test_overrides_win_and_are_typed():
         ("training.learning_rate=-1", r"learning_rate is -1"),
         (
             "model.name=lstm",
-            r"'lstm' \(did you mean 'bilstm'\?\); choose mlp, gru, cnn_lstm, bilstm, marketgpt",
+            r"'lstm' \(did you mean 'bilstm'\?\); choose mlp, gru, cnn_lstm, bilstm, own",
         ),
         ("labels.kind=quantil", r"unknown label kind 'quantil' \(did you mean 'quantile'\?\)"),
         ("data.timeframe=1min", r"unknown timeframe '1min'"),

@@ -35,6 +35,7 @@ from ._machine import (
 from ._measure import Measure
 from ._names import counted, listed, nearest, one_of
 from ._nvidia import nvidia_machine, nvml_handle, open_nvml
+from ._own import OwnPart, absolute_own, load_own, split_own
 from ._seeds import derive_seed
 from ._silent import Silent
 from ._time import TIMEFRAMES_MS, parse_utc_ms, parse_when_ms, timeframe_ms, utc_text
@@ -55,6 +56,7 @@ __all__ = [
     "IntentionsError",
     "LabelError",
     "Measure",
+    "OwnPart",
     "Precision",
     "PredictionsError",
     "RunError",
@@ -64,6 +66,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "WalkforgeError",
+    "absolute_own",
     "atomic_path",
     "choose_device",
     "choose_precision",
@@ -78,6 +81,7 @@ __all__ = [
     "give_back_freed",
     "json_text",
     "listed",
+    "load_own",
     "memory_bytes",
     "nearest",
     "nvidia_machine",
@@ -90,6 +94,7 @@ __all__ = [
     "processor_name",
     "read_json",
     "resident_bytes",
+    "split_own",
     "timeframe_ms",
     "usable_cores",
     "utc_text",

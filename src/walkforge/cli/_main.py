@@ -8,6 +8,7 @@ import typer
 from walkforge.base import WalkforgeError
 
 from . import (
+    _audit,
     _comparing,
     _data,
     _doctoring,
@@ -55,6 +56,7 @@ _prediction.add_to(app)
 _exporting.add_to(app)
 _trials.add_to(app)
 _doctoring.add_to(app)
+_audit.add_to(app)
 app.add_typer(_data.app, name="data")
 
 

@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass, field
 
-from walkforge.base import LabelError, nearest
+from walkforge.base import LabelError, UsageError, nearest, split_own
 from walkforge.execution import Bracket
 
 KINDS = ("threshold", "quantile", "volatility", "triple_barrier", "direction")
+OWN_KINDS = ("quantile", "threshold", "direction")
+"""Kinds whose limits say something about a user's own scores."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,8 +23,12 @@ class LabelRule:
     `triple_barrier` (bracket): up where a long hits its target, by the fills of the backtest; down
     where a short does. What a fill slips is no part of the rule; `outcomes` is told.
     `direction` (horizon_bars): up where the close is higher, down where it is not.
+    With `own` the scores are those of a user's function, and horizon_bars says nothing: limits of
+    `quantile` are its terciles, of `threshold` those of a log return, of `direction` 0.
     """
 
+    own: str | None = None
+    """A user's function, `PATH.py:NAME`."""
     kind: str = "threshold"
     horizon_bars: int = 1
     threshold_frac: float = 0.012
@@ -37,6 +43,7 @@ class LabelRule:
                 f"unknown label kind {self.kind!r}{nearest(self.kind, KINDS)}; "
                 f"choose one of {', '.join(KINDS)}"
             )
+        self._refuse_own()
         for name, least in (("horizon_bars", 1), ("volatility_bars", 2)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -51,6 +58,19 @@ class LabelRule:
         if not 0 < self.volatility_multiple < math.inf:
             raise LabelError(
                 f"labels.volatility_multiple is {self.volatility_multiple}; it must be positive"
+            )
+
+    def _refuse_own(self) -> None:
+        if self.own is None:
+            return
+        try:
+            split_own(self.own, "labels.own")
+        except UsageError as error:
+            raise LabelError(str(error)) from None
+        if self.kind not in OWN_KINDS:
+            raise LabelError(
+                f"labels.kind is {self.kind}, which makes scores of its own; with labels.own "
+                f"choose one of {', '.join(OWN_KINDS)}"
             )
 
 

@@ -21,6 +21,7 @@ from ._manifest import Manifest, StoredPart
 from ._market_laws import SIMULATED_MARKETS, MarketLaw
 from ._markov import MarkovChain, markov_chain
 from ._names import guess_names
+from ._noise import noise_after
 from ._pick import only_timeframe, read_bars
 from ._raw_files import data_files
 from ._repair import RepairReport, repair_bars
@@ -96,6 +97,7 @@ __all__ = [
     "markov_chain",
     "membership",
     "most_liquid",
+    "noise_after",
     "only_timeframe",
     "past_volatility",
     "planted_drift",

@@ -35,6 +35,8 @@ from ._kv_cache import KvCache
 from ._lora import add_lora, learned_parameters_text, merge_lora
 from ._market_gpt import MarketGpt
 from ._mlp import Mlp
+from ._own import OwnNetwork
+from ._own_check import check_own_model
 from ._prompts import PathDraws, Prompts, last_states, sample_paths
 from ._sample_tokens import sample_tokens
 
@@ -56,12 +58,14 @@ __all__ = [
     "MarketGpt",
     "MemberDropout",
     "Mlp",
+    "OwnNetwork",
     "PackedForward",
     "PathDraws",
     "Prompts",
     "StateViews",
     "add_lora",
     "build_architecture",
+    "check_own_model",
     "compact_",
     "extract_twin",
     "forecast_prices",

@@ -98,7 +98,8 @@ class Layout:
 def _layout_of(architecture: Architecture) -> Layout:
     twin = architecture.twin()
     trained = dict(twin.named_parameters())
-    kept = {name: b for name, b in twin.named_buffers() if b.is_floating_point()}
+    stored = twin.state_dict()  # less what a module makes anew each time, as positions
+    kept = {n: b for n, b in twin.named_buffers() if b.is_floating_point() and n in stored}
     shapes, offsets, place = {}, {}, 0
     for name, tensor in [*trained.items(), *kept.items()]:
         shapes[name], offsets[name] = tuple(tensor.shape), place

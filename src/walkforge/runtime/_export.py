@@ -71,10 +71,10 @@ def _network_in(folder: Path) -> NetworkModel:
             "is asked many times for one answer where it samples paths: no single ONNX graph; use "
             "walkforge predict"
         )
-    if name not in MODELS:
+    if name not in MODELS and name != "own":
         raise BundleError(
             f"{folder}: its model is {name}; ONNX files are made of one network, "
-            f"of {', '.join(MODELS)}"
+            f"of {', '.join(MODELS)} or one's own"
         )
     return NetworkModel(bundle)
 
@@ -106,7 +106,8 @@ def _reading_of(predictor: NetworkModel) -> "ClassReading | ForecastReading":
 def _metadata(predictor: NetworkModel) -> dict[str, Any]:
     """Return bundle.json, less the numbers that are in the graph, and what makes the features."""
     described, reader = predictor.bundle.description, predictor.forecast_reader
-    columns = feature_set(described["feature_set"]).columns
+    own = described.get("own", {}).get("features")
+    columns = () if own is not None else feature_set(described["feature_set"]).columns
     facts = {
         **described,
         "scaler": described["scaler"]["kind"],

@@ -16,10 +16,13 @@ from walkforge.features import (
     TokenizerRule,
     bar_vectors,
     build,
+    build_own,
     feature_set,
 )
 from walkforge.market import Bars
 from walkforge.registry import Bundle
+
+from ._own import OwnFeatures, own_features
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,10 +43,14 @@ class Seen:
     def __init__(self, bars: Bars) -> None:
         self.bars = bars
         self._features = cache(lambda name: build(bars, name))
+        self._own_features = cache(lambda own: _built(bars, own))
         self._vectors = cache(lambda rule: bar_vectors(bars, rule))
 
     def features(self, bundle: Bundle) -> FeatureTable:
-        """Return the features (N, F) of a bundle's set."""
+        """Return the features (N, F) of a bundle's set, or of the user's function."""
+        own = own_features(bundle)
+        if own is not None:
+            return self._own_features(own)
         return self._features(bundle.description["feature_set"])
 
     def vectors(self, rule: TokenizerRule) -> BarVectors:
@@ -85,12 +92,16 @@ def rows_with_windows(seen: Seen, bundle: Bundle) -> BoolArray:
 
 def look_back_of(bundle: Bundle) -> int:
     """Return how many bars a bundle's newest window of features needs."""
-    described = bundle.description
+    described, own = bundle.description, own_features(bundle)
+    if own is not None:
+        return own.look_back_bars + int(described["window_bars"])
     return feature_set(described["feature_set"]).look_back_bars + int(described["window_bars"])
 
 
 def refuse_other_features(bundle: Bundle) -> None:
     """Raise BundleError where the feature set's columns are no longer those of the training."""
+    if own_features(bundle) is not None:
+        return  # their file is the same, byte for byte
     expected, name = bundle.description["features"], bundle.description["feature_set"]
     found = [column.name for column in feature_set(name).columns]
     if expected != found:
@@ -98,3 +109,7 @@ def refuse_other_features(bundle: Bundle) -> None:
             f"{bundle.folder}: was trained on {len(expected)} features ({', '.join(expected)}), "
             f"this version of the set {name!r} has {len(found)} ({', '.join(found)})"
         )
+
+
+def _built(bars: Bars, own: OwnFeatures) -> FeatureTable:
+    return build_own(bars, own.part, look_back_bars=own.look_back_bars, expected=own.columns)

@@ -5,7 +5,7 @@ Shapes: N bars, n rows asked, F features, K outputs
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from walkforge.registry import Bundle
 
 from ._forecast import ForecastReader
 from ._model import Answer, Seen, look_back_of, refuse_other_features, rows_with_windows
+from ._own import own_model
+
+if TYPE_CHECKING:
+    from walkforge.models import Architecture
 
 _EXACT = Precision("float32", autocast=False, tf32=False)
 
@@ -26,7 +30,7 @@ class NetworkModel:
     def __init__(self, bundle: Bundle) -> None:
         import torch
 
-        from walkforge.models import build_architecture, stack_states
+        from walkforge.models import OwnNetwork, build_architecture, stack_states
 
         described = bundle.description
         self.bundle = bundle
@@ -34,11 +38,12 @@ class NetworkModel:
         self.scaler = Scaler.from_dict(described["scaler"])
         self.calibrator = calibrator_from_dict(described["calibrator"])
         refuse_other_features(bundle)
-        self.architecture = build_architecture(
-            described["model"]["name"],
-            n_features=len(described["features"]),
-            window_bars=self.window_bars,
-            **described["model"]["options"],
+        sizes = {"n_features": len(described["features"]), "window_bars": self.window_bars}
+        name, options = described["model"]["name"], described["model"]["options"]
+        self.architecture: Architecture = (
+            OwnNetwork(**sizes, part=own_model(bundle), **options)
+            if name == "own"
+            else build_architecture(name, **sizes, **options)
         )
         self.state = stack_states(self.architecture, [bundle.weights], torch.device("cpu"))
         self.forecast_reader = _forecast_reader(self.architecture, described)

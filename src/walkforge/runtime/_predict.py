@@ -53,6 +53,12 @@ class Predictor:
         """Return how many bars the newest prediction needs, its own bar included."""
         return max(model.look_back_bars for model in self.models)
 
+    @property
+    def _reads_all(self) -> bool:
+        """Return whether a model sees all bars that there are: a user's own features may settle
+        later than where they were asked."""
+        return any("features" in one.bundle.description.get("own", {}) for one in self.models)
+
     def predict(self, bars: Bars, *, last: int | None = None) -> pl.DataFrame:
         """Return one row per bar that can be predicted; see `predict`."""
         import polars as pl
@@ -60,7 +66,7 @@ class Predictor:
         known = require_known(self.bundle, bars.symbol, bars.timeframe)
         # A few live bars cannot tell whether their market closes at weekends; training could.
         bars = dataclasses.replace(bars, calendar=known.calendar or bars.calendar)
-        if last is not None:
+        if last is not None and not self._reads_all:
             bars = bars.take(slice(max(0, len(bars) - self.look_back_bars - last + 1), len(bars)))
         seen = Seen(bars)
         rows = self._rows(seen)

@@ -165,6 +165,7 @@ def _differences(first: JoinedRun, run: JoinedRun) -> list[tuple[str, Any, Any]]
     ours, theirs = _label_rule(run.study), _label_rule(first.study)
     return [
         ("the list of classes", _listed(run.classes), _listed(first.classes)),
+        ("the file and function of labels.own", _own_labels(run), _own_labels(first)),
         *((key, ours.get(key), theirs.get(key)) for key in dict.fromkeys((*theirs, *ours))),
         ("the list of series", _listed(_series(run)), _listed(_series(first))),
         *_bars(first, run),
@@ -185,12 +186,20 @@ def _differences(first: JoinedRun, run: JoinedRun) -> list[tuple[str, Any, Any]]
 def _label_rule(study: Study) -> dict[str, Any]:
     """Return the settings that a study's labels are made by."""
     plain = asdict(study.labels)
-    keys = ("kind", *_LABEL_SETTINGS[study.labels.kind])
+    keys: tuple[str, ...] = ("kind", *_LABEL_SETTINGS[study.labels.kind])
+    if study.labels.own is not None:
+        keys = tuple(key for key in keys if key != "horizon_bars")  # the user's own function tells
     rule = {f"labels.{key}": plain[key] for key in keys}
     if study.labels.kind == "triple_barrier":
         # Its labels are fills of the backtest.
         rule["backtest.costs.slippage_ticks"] = study.backtest.costs.slippage_ticks
     return rule
+
+
+def _own_labels(run: JoinedRun) -> str:
+    """Return the digest and the name of a user's labels; where the file lies changes no label."""
+    own = run.folder.read_json("run.json").get("own", {}).get("labels")
+    return "none" if own is None else f"{own['sha256'][:12]}:{own['own'].rpartition(':')[2]}"
 
 
 def _bars(first: JoinedRun, run: JoinedRun) -> list[tuple[str, Any, Any]]:

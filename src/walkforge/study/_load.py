@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from walkforge.base import StudyError, WalkforgeError, nearest
+from walkforge.base import StudyError, UsageError, WalkforgeError, absolute_own, nearest
 
 from ._gpt_study import GptStudy
 from ._study import Study
@@ -47,6 +47,7 @@ def load(
     Raises StudyError that names the key's path, what was found and what is allowed.
     """
     plain = _plain_study(str(source))
+    _place_own_parts(plain, str(source), Path(source).parent)
     for override in overrides:
         _override(plain, override)
     section = plain.setdefault("data", {})
@@ -69,6 +70,7 @@ def plain_of_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 def from_plain(plain: dict[str, Any], source: str) -> Study:
     """Return the study of plain data; `source` stands in the messages."""
     kind = _kind_of(plain, source)
+    _place_own_parts(plain, source, Path())
     _refuse_unknown_keys(plain, kind, source, "")
     try:
         return _ADAPTERS[kind].validate_python(plain)
@@ -148,6 +150,17 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if plain is not None and not isinstance(plain, dict):
         raise StudyError(f"{path}: expected sections such as `data:`, found {type(plain).__name__}")
     return plain or {}
+
+
+def _place_own_parts(plain: Any, source: str, folder: Path) -> None:
+    """Make the paths of own parts absolute: of a file's relative to it, else to where one is."""
+    for name in ("features", "labels", "model"):
+        section = plain.get(name) if isinstance(plain, dict) else None
+        if isinstance(section, dict) and isinstance(section.get("own"), str):
+            try:
+                section["own"] = absolute_own(section["own"], folder, f"{name}.own")
+            except UsageError as error:
+                raise StudyError(f"{source}: {error}") from None
 
 
 def _override(plain: dict[str, Any], override: str) -> None:

@@ -5,11 +5,20 @@ from typing import Any
 from walkforge import models
 from walkforge.models import Architecture, ForecastRow
 
+from ._own import OwnParts
 from ._study import Study
 
 
 def network_of(study: Study, *, n_features: int, n_classes: int) -> Architecture:
     """Return the architecture of the model section; raise TrainingError for an impossible one."""
+    own = OwnParts.of(study).model
+    if own is not None:
+        return models.OwnNetwork(
+            n_features=n_features,
+            window_bars=study.features.window_bars,
+            n_classes=n_classes,
+            part=own,
+        )
     return models.build_architecture(
         study.model.name,
         n_features=n_features,

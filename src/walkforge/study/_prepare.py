@@ -5,7 +5,7 @@ symbol and fold.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,12 @@ from walkforge.base import (
     Int8Array,
     IntArray,
     LabelError,
+    OwnPart,
     StudyError,
     timeframe_ms,
     whole_windows,
 )
-from walkforge.features import BarVectors, FeatureTable, Scaler
+from walkforge.features import BarVectors, FeatureTable, FeatureTables, Scaler
 from walkforge.folds import Fold, FoldRows
 from walkforge.labels import Limits, Outcomes, Targets
 from walkforge.market import Bars, Instrument, Membership
@@ -32,6 +33,7 @@ from ._fine_tune import BaseRun, read_base
 from ._folder import file_name
 from ._liquid import currencies_told, members_of
 from ._lives import come_and_go, ended_for_good
+from ._own import OwnParts, guard_own_labels, guard_own_model, own_features
 from ._shared_calendar import cuts_told
 from ._study import Study
 
@@ -98,6 +100,8 @@ class Prepared:
     among the series, too."""
     base: BaseRun | None = None
     """The run that the study goes on from."""
+    own: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """File, name and SHA-256 of the user's own features, labels and model, where there are any."""
 
 
 def prepare(
@@ -125,7 +129,7 @@ def prepare(
     if told := currencies_told(study.data, bars):
         tell(f"warning: {told}")
     ended = ended_for_good(study.data, bars)
-    tables = features.build_all(bars, study.features.set, note=note)
+    tables, own_labels, described = _tables(bars, study, tell)
     own = instruments or {}
     series = {
         name: _series(
@@ -135,6 +139,7 @@ def prepare(
             members,
             instrument=own.get(name) or instrument_before(one, study.data),
             ends_for_good=name in ended,
+            own_labels=own_labels,
         )
         for name, one in bars.items()
     }
@@ -155,7 +160,34 @@ def prepare(
         parts,
         left_out,
         base,
+        described,
     )
+
+
+def _tables(
+    bars: Mapping[str, Bars], study: Study, note: Callable[[str], None]
+) -> tuple[FeatureTables, OwnPart | None, dict[str, dict[str, Any]]]:
+    """Return the features, the user's own labels, and what bundles must say of own parts.
+
+    Raises the error of its room where an own part breaks the rules of `docs/own_parts.md`.
+    """
+    own, seed = OwnParts.of(study), study.seeds[0]
+    described: dict[str, dict[str, Any]] = own.as_dict()
+    if own.features is None:
+        tables = features.build_all(bars, study.features.set, note=note)
+    else:
+        tables, described["features"] = own_features(own.features, bars, seed=seed, note=note)
+    if own.labels is not None:
+        guard_own_labels(own.labels, bars, seed=seed, note=note)
+    if own.model is not None:
+        guard_own_model(
+            own.model,
+            n_features=len(tables.columns),
+            window_bars=study.features.window_bars,
+            n_outputs=len(labels.class_names(study.labels)),
+            note=note,
+        )
+    return tables, own.labels, described
 
 
 def _cut(
@@ -303,11 +335,15 @@ def _series(
     *,
     instrument: Instrument,
     ends_for_good: bool,
+    own_labels: OwnPart | None,
 ) -> Series:
-    slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
-    outcomes = labels.outcomes(
-        bars, study.labels, slippage_price=slippage_price, ends_for_good=ends_for_good
-    )
+    if own_labels is not None:
+        outcomes = labels.own_outcomes(bars, own_labels)
+    else:
+        slippage_price = study.backtest.costs.slippage_ticks * instrument.tick_size
+        outcomes = labels.outcomes(
+            bars, study.labels, slippage_price=slippage_price, ends_for_good=ends_for_good
+        )
     targets = labels.forecast_targets(bars, study.labels) if study.model.forecasts else None
     known = outcomes.valid if targets is None else outcomes.valid & targets.valid
     windows = whole_windows(table.valid, study.features.window_bars)

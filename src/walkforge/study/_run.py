@@ -44,6 +44,7 @@ from ._learn import Learning, Results
 from ._liquid import decisions_told
 from ._lives import survivorship_told
 from ._load import as_yaml, load
+from ._own import keep_parts, own_facts, refuse_changed_parts
 from ._prepare import Prepared, folds_as_plain, prepare
 from ._study import Study
 from ._telling import tell_bars, tell_rows
@@ -78,11 +79,13 @@ def run(
         path,
         as_yaml(study),
         {
+            **own_facts(study),
             "study_digest": _digest(study),
             "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
             "threads": _threads(),
         },
     )
+    keep_parts(study, path)
     with Watchdog(watcher or Silent()) as watched:
         try:
             found = read_bars(study) if bars is None else dict(bars)
@@ -125,6 +128,7 @@ def resume(path: Path, *, watcher: Watcher | None = None) -> Path:
         raise RunError(
             f"{path}: study.yaml has changed since the run began; put it back, or start a new run"
         )
+    refuse_changed_parts(path, facts)
     if not is_first(path):
         learned = folder.has("predictions.parquet")
         return path if learned else _train_along(study, path, bars_of_run(study, folder))
@@ -345,6 +349,8 @@ def _note_data(
         folder.update_run(base=found)
     if not folder.has("data_info.json"):
         folder.update_run(left_out=prepared.left_out)
+        if prepared.own:
+            folder.update_run(own=prepared.own)
         if study.data.universe is not None:
             folder.update_run(missing_assets=missing_assets(study.data, bars))
         instruments = {name: one.instrument for name, one in prepared.series.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from walkforge.backtest import BacktestSetup
-from walkforge.base import StudyError, parse_utc_ms, timeframe_ms
+from walkforge.base import StudyError, parse_utc_ms, split_own, timeframe_ms
 from walkforge.features import TokenizerRule, feature_set
 from walkforge.folds import FoldPlan
 from walkforge.labels import LabelRule
@@ -100,12 +100,16 @@ class FeatureSection:
     """What a model sees."""
 
     set: str = "v8"
+    own: str | None = None
+    """A user's function, `PATH.py:NAME`, in place of `set`; see `docs/own_parts.md`."""
     window_bars: int = 1
     """Rows of features that one prediction sees, the decision's own included."""
     scaler: Literal["standard", "robust", "none"] = "standard"
 
     def __post_init__(self) -> None:
         feature_set(self.set)
+        if self.own is not None:
+            split_own(self.own, "features.own")
         if self.window_bars < 1:
             raise StudyError(f"features.window_bars is {self.window_bars}; expected at least 1")
 
@@ -122,6 +126,7 @@ _MODEL_OPTIONS = {
         "learned_weights",
         "dropout",
     ),
+    "own": (),
 }
 
 
@@ -129,8 +134,10 @@ _MODEL_OPTIONS = {
 class ModelSection:
     """Which network; a model reads the fields that its line names."""
 
-    name: Literal["mlp", "gru", "cnn_lstm", "bilstm"] = "mlp"
-    """The first three tell classes; `bilstm` forecasts bars, labels.horizon_bars ahead."""
+    name: Literal["mlp", "gru", "cnn_lstm", "bilstm", "own"] = "mlp"
+    """All but one tell classes; `bilstm` forecasts bars, labels.horizon_bars ahead."""
+    own: str | None = None
+    """own: a user's function, `PATH.py:NAME`, that returns the module."""
     widths: tuple[int, ...] = (512, 256, 128)
     """mlp."""
     norm: Literal["layer", "batch", "none"] = "layer"
@@ -156,6 +163,13 @@ class ModelSection:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        if (self.name == "own") != (self.own is not None):
+            raise StudyError(
+                f"model.name is {self.name} and model.own is {self.own}; a user's model needs "
+                "model.name own and model.own PATH.py:NAME, every other neither"
+            )
+        if self.own is not None:
+            split_own(self.own, "model.own")
         for name in ("widths", "channels", "encoder"):
             if not getattr(self, name):
                 raise StudyError(f"model.{name} is empty; expected at least one width")
@@ -293,6 +307,11 @@ class Study:
             raise StudyError(
                 f"labels.kind is triple_barrier, and model.name {self.model.name} forecasts the "
                 "next labels.horizon_bars bars; choose quantile, threshold, volatility or direction"
+            )
+        if self.labels.own is not None and self.model.forecasts:
+            raise StudyError(
+                f"labels.own tells classes of its own, and model.name {self.model.name} forecasts "
+                "the next bars and takes classes from them; name a model that tells classes"
             )
         if self.labels.kind == "triple_barrier" and self.labels.bracket != self.backtest.bracket:
             raise StudyError(

@@ -13,6 +13,7 @@ from walkforge.base import digest_of_json, timeframe_ms, utc_text
 
 from ._bars import by_series
 from ._load import as_yaml
+from ._own import OwnParts
 from ._study import Study
 
 Spans = Mapping[str, Sequence[str]]
@@ -134,6 +135,8 @@ def settings_of(study: Study) -> str:
     chosen = {key: value for key, value in plain.items() if key not in _NO_SETTING}
     for section, keys in _CHOICES.items():
         chosen[section] = {key: plain[section][key] for key in keys}
+    # A file of one's own that was edited is another setting under the same name.
+    chosen["own"] = {name: part["sha256"] for name, part in OwnParts.of(study).as_dict().items()}
     return digest_of_json(chosen)
 
 

@@ -28,6 +28,7 @@ from ._beside import info_of, instruments_of
 from ._folder import RunFolder, default_folder
 from ._gpt_study import GptStudy
 from ._load import as_yaml, load
+from ._own import keep_parts, own_facts, refuse_changed_parts
 from ._run import bars_of_run
 from ._study import Study
 from ._tune_folder import SUMMARY, create_folder, open_folder, update_summary
@@ -57,13 +58,17 @@ def tune(
             "model.name is marketgpt, whose trials cannot share a pack; tune mlp, gru, cnn_lstm or "
             "bilstm, or set the values of a MarketGPT by hand"
         )
+    own_model = study.model.own is not None  # reads nothing of the section
     if not study.tune.space:
-        study = replace(study, tune=replace(study.tune, space=DEFAULT_SPACE))
+        read = [key for key in DEFAULT_SPACE if not (own_model and key.startswith("model."))]
+        space = {key: DEFAULT_SPACE[key] for key in read}
+        study = replace(study, tune=replace(study.tune, space=space))
     ranges = ranges_of(study)
     folder = create_folder(
         out or default_folder(f"tune-{study.name}"),
         as_yaml(study),
         {
+            **own_facts(study),
             "kind": "tune",
             "name": study.name,
             "study_digest": digest_of_json(as_yaml(study)),
@@ -73,6 +78,7 @@ def tune(
             "space": study.tune.space,
         },
     )
+    keep_parts(study, folder.path)
     with Watchdog(watcher or Silent()) as watched:
         try:
             found = read_bars(study) if bars is None else dict(bars)
@@ -99,6 +105,7 @@ def resume_tuning(path: Path, *, trials: int | None = None, watcher: Watcher | N
             f"{path}: study.yaml has changed since the search began; put it back, or start a new "
             "search"
         )
+    refuse_changed_parts(path, facts)
     if trials is not None and trials < 1:
         raise StudyError(f"trials is {trials}; expected at least 1")
     ranges, wanted = ranges_of(study), trials or facts["n_wanted"]
