@@ -75,10 +75,12 @@ def _print_columns(found: "FeatureAudit") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from walkforge.base import counted
+
     console = Console(highlight=False)
-    table = Table("column", "looks ahead", "settles after")
+    table = Table("column", "looks ahead", "settles after", box=None, padding=(0, 2, 0, 0))
     for one in found.columns:
-        bars = "not seen to" if one.settles_bars is None else f"{one.settles_bars} bars"
+        bars = "not seen to" if one.settles_bars is None else counted(one.settles_bars, "bar")
         ahead = one.look_ahead is not None
         table.add_row(one.name, "[red]yes[/]" if ahead else "no", "" if ahead else bars)
     console.print(table)

@@ -50,20 +50,26 @@ def _table(data: list[dict[str, Any]]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("bars", "tested"):
-        table.add_column(name, overflow="fold")
+    # A name or a date that is cut in two is hard to read; a span of time may take two lines.
+    table.add_column("bars", no_wrap=True)
+    table.add_column("tested")
     for name in ("settings", "trials", "runs"):
         table.add_column(name, justify="right")
-    table.add_column("entered", overflow="fold")
+    table.add_column("entered")
     for one in data:
         counts = (one["settings"], one["trials"], len(one["runs"]))
         table.add_row(
             _plain(_names(one["series"])),
-            " to ".join(text[:10] for text in one["tested"]),
+            _span(*one["tested"]),
             *(f"{count:,}" for count in counts),
-            f"{one['first'][:10]} to {one['last'][:10]}",
+            _span(one["first"], one["last"]),
         )
     return table
+
+
+def _span(first: str, last: str) -> str:
+    """Return the days from first to last; one where they are the same."""
+    return " to ".join(dict.fromkeys((first[:10], last[:10])))
 
 
 def _names(series: list[str]) -> str:
