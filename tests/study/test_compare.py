@@ -246,6 +246,19 @@ def test_what_makes_numbers_less_alike_is_noted(small_run, copy):
     assert "B (other): predictions that were made elsewhere" in notes
 
 
+def test_a_file_of_ones_own_that_was_edited_is_noted(copy):
+    folders = [copy(name) for name in ("before", "after")]
+    for folder, sha256 in zip(folders, ("a" * 64, "b" * 64), strict=True):
+        facts = json.loads((folder / "run.json").read_text())
+        own = {"features": {"own": "mine.py:make", "sha256": sha256}}
+        (folder / "run.json").write_text(json.dumps(facts | {"own": own}))
+    assert (
+        "mine.py:make was edited between the runs (run.json, sha256)."
+        in (study.compare(folders)["notes"])
+    )
+    assert not [note for note in study.compare(folders[:1] * 2)["notes"] if "edited" in note]
+
+
 def test_what_an_older_run_did_not_keep_is_none(small_run, copy):
     old = copy("old")
     for name in ("run.json", "training_log.jsonl", "trades.parquet", "equity.parquet"):

@@ -49,7 +49,7 @@ def labels_that_differ(one: Compared, other: Compared) -> list[str]:
 
 def notes_on(runs: Sequence[Compared], settings: dict[str, Any]) -> list[str]:
     """Return what a reader must know before setting these numbers side by side."""
-    notes = [*_bars(runs), *_beside(runs), *_backtests(settings), *_machines(runs)]
+    notes = [*_bars(runs), *_beside(runs), *_own(runs), *_backtests(settings), *_machines(runs)]
     judged = [run.title for run in runs if run.data["kind"] == JUDGED]
     if judged:
         notes.append(
@@ -93,6 +93,19 @@ def _beside(runs: Sequence[Compared]) -> list[str]:
         f"The instruments or funding rates of {_listed(other)} are not the same in all runs "
         "(data_info.json): labels and accounts were made by other ticks, fees or rates."
     ]
+
+
+def _own(runs: Sequence[Compared]) -> list[str]:
+    """Return a note on files of one's own that were edited between runs."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        facts = run.folder.read_json("run.json") if run.folder.has("run.json") else {}
+        for part in facts.get("own", {}).values():
+            found.setdefault(part["own"], set()).add(part["sha256"])
+    edited = sorted(name for name, digests in found.items() if len(digests) > 1)
+    if not edited:
+        return []
+    return [f"{_listed(edited)} was edited between the runs (run.json, sha256)."]
 
 
 def _backtests(settings: dict[str, Any]) -> list[str]:
