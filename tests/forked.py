@@ -5,7 +5,8 @@ moments meets the work, not the imports.
 """
 
 import multiprocessing
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -23,9 +24,16 @@ _CONTEXT.set_forkserver_preload(_IMPORTED)
 
 def begin(job: Callable[..., Any], *words: Any) -> BaseProcess:
     """Start a process that calls a function of a module of tests."""
-    process = _CONTEXT.Process(target=job, args=words)
+    process = _CONTEXT.Process(target=_as_here, args=(dict(os.environ), job, words))
     process.start()
     return process
+
+
+def _as_here(environment: dict[str, str], job: Callable[..., Any], words: Sequence[Any]) -> None:
+    """Call the job with the variables of the test: a fork has those of the first one of all."""
+    os.environ.clear()
+    os.environ.update(environment)
+    job(*words)
 
 
 def exit_code(job: Callable[..., Any], *words: Any) -> int:

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "registry": {"base", "gates"},
     "report": {"base", "gates"},
     "study": _UP_TO_STUDY,
-    "audit": {*_UP_TO_STUDY, "statistics", "study"},
+    "audit": _UP_TO_STUDY | {"study"},
     "runtime": {"base", "market", "features", "models", "calibration", "execution", "registry"},
     "cli": {"base", "market", "sources", "study", "audit", "registry", "runtime", "report"},
 }

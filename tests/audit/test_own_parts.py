@@ -105,10 +105,14 @@ def test_the_command_answers_in_json(venue, tmp_path):
 
 
 def test_the_command_needs_a_part_and_bars(venue):
-    for words in (["--bars", str(venue)], ["--features", "a.py:make"]):
+    asked = {
+        ("--bars", str(venue)): "name a STUDY, or --features or --labels PATH.py:NAME",
+        ("demo", "--features", "a.py:make"): "name a STUDY, or --features or --labels PATH.py:NAME",
+        ("--features", "a.py:make"): "name --bars FOLDER, the bars to ask --features",
+    }
+    for words, told in asked.items():
         status, _, err = call("audit", *words)
-        assert status == 2
-        assert "name --features or --labels PATH.py:NAME, and --bars FOLDER" in err
+        assert (status, told in err) == (2, True), err
 
 
 def test_an_error_of_the_user_is_one_line_without_a_traceback(venue, tmp_path):

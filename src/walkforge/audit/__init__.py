@@ -1,8 +1,10 @@
-"""The honesty laboratory: what looks ahead is found before anybody believes its results.
-
-And how often the gates are fooled by nothing, and how often they miss what is there.
+"""The honesty laboratory: planted faults and the guards that have to catch them, one's own parts,
+and how often the gates are fooled by nothing and miss what is there.
 """
 
+from ._audit_study import AuditReport, Caught, Found, audit_study
+from ._faults import FAULTS
+from ._guards import GUARDS, Guard
 from ._null_markets import NULL_MARKETS, Recipe, null_market
 from ._own_parts import (
     ColumnAudit,
@@ -12,13 +14,21 @@ from ._own_parts import (
     audit_labels,
     bars_to_audit,
 )
+from ._plant import Fault
 from ._planted_markets import Oracle, Planted, edge_worth, oracle_of
 from ._rates import MarketVerdict, measure_markets, read_verdicts
 
 __all__ = [
+    "FAULTS",
+    "GUARDS",
     "NULL_MARKETS",
+    "AuditReport",
+    "Caught",
     "ColumnAudit",
+    "Fault",
     "FeatureAudit",
+    "Found",
+    "Guard",
     "LabelAudit",
     "MarketVerdict",
     "Oracle",
@@ -26,6 +36,7 @@ __all__ = [
     "Recipe",
     "audit_features",
     "audit_labels",
+    "audit_study",
     "bars_to_audit",
     "edge_worth",
     "measure_markets",

@@ -1,102 +1,73 @@
-"""`audit`."""
+"""`audit`: the honesty laboratory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ._options import JsonOption
-
-if TYPE_CHECKING:
-    from walkforge.audit import FeatureAudit, LabelAudit
+from ._audit_faults import FaultOption, SeedsOption, audit_faults
+from ._audit_own import CutsOption, FeaturesOption, LabelsOption, TimeframeOption, audit_parts
+from ._options import JsonOption, SetOption
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this file."""
     app.command(
-        epilog="Example: walkforge audit --features my_features.py:make --bars bars/binance"
+        epilog="Examples: walkforge audit gru --bars bars/binance --seeds 20   |   "
+        "walkforge audit --features my_features.py:make --bars bars/binance"
     )(audit)
 
 
 def audit(
-    features: Annotated[
-        str | None, typer.Option(metavar="PATH.py:NAME", help="One's own features.")
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="PATH.py:NAME", help="One's own labels.")
+    study_source: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="A preset or a YAML file.")
     ] = None,
     bars: Annotated[
-        Path | None, typer.Option(help="Folder of one venue's bars: SYMBOL/TIMEFRAME.parquet.")
+        Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
     ] = None,
-    timeframe: Annotated[
-        str | None, typer.Option(help="Of the bars, where the folder has several.")
+    symbols: Annotated[
+        Path | None, typer.Option(help="File of symbols to take: JSON, or text with one per line.")
     ] = None,
-    cuts: Annotated[int, typer.Option(min=1, help="Random cuts of every series.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the cuts.")] = 0,
+    fault: FaultOption = None,
+    seeds: SeedsOption = 1,
+    features: FeaturesOption = None,
+    labels: LabelsOption = None,
+    timeframe: TimeframeOption = None,
+    cuts: CutsOption = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random cuts.")] = 0,
+    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut the future off and see what changes: features that look ahead, labels known too early.
+    """Find out what would fool you: in a study's pipeline, or in one's own features and labels.
 
-    Of features also says how many bars of look-back their values need to settle. Exits 1 when
-    something looks ahead.
+    With a STUDY, plants faults in its own pipeline, made small, and says which guard catches each.
+    Exits 1 when a fault was missed, or when a guard reported the pipeline as it stands.
+
+    With --features or --labels, cuts the future off and says what changes, and how many bars of
+    past the values need to settle. Exits 1 when something looks ahead.
     """
-    from walkforge import audit as laboratory
-    from walkforge.base import UsageError, json_text
+    from walkforge.base import UsageError
 
-    if (features is None and labels is None) or bars is None:
-        raise UsageError("name --features or --labels PATH.py:NAME, and --bars FOLDER to ask on")
-    found = laboratory.bars_to_audit(bars, timeframe)
-    asked = {"n_cuts": cuts, "seed": seed}
-    columns = None if features is None else laboratory.audit_features(features, found, **asked)
-    claims = None if labels is None else laboratory.audit_labels(labels, found, **asked)
-    if as_json:
-        answers = {"features": columns, "labels": claims}
-        told = {name: one.as_dict() for name, one in answers.items() if one is not None}
-        print(json_text(told, indent=2))
-    else:
-        _print(columns, claims)
-    sound = (columns is None or columns.causal) and (claims is None or claims.early is None)
-    if not sound:
-        raise typer.Exit(1)
-
-
-def _print(columns: "FeatureAudit | None", claims: "LabelAudit | None") -> None:
-    if columns is not None:
-        _print_columns(columns)
-    if claims is not None:
-        where = _where(claims)
-        if claims.early is None:
-            print(f"labels of {claims.part}: known when they say so at {where}")
-        else:
-            print(f"labels of {claims.part}: {claims.early.words}")
-
-
-def _print_columns(found: "FeatureAudit") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from walkforge.base import counted
-
-    console = Console(highlight=False)
-    table = Table("column", "looks ahead", "settles after", box=None, padding=(0, 2, 0, 0))
-    for one in found.columns:
-        bars = "not seen to" if one.settles_bars is None else counted(one.settles_bars, "bar")
-        ahead = one.look_ahead is not None
-        table.add_row(one.name, "[red]yes[/]" if ahead else "no", "" if ahead else bars)
-    console.print(table)
-    bad = [one.look_ahead for one in found.columns if one.look_ahead is not None]
-    for finding in bad:
-        console.print(finding.words, soft_wrap=True, markup=False)
-    share = (
-        f"{len(bad)} of {len(found.columns)} columns look ahead"
-        if bad
-        else (f"none of {len(found.columns)} columns looks ahead")
+    own = features is not None or labels is not None
+    if own == (study_source is not None):
+        raise UsageError("name a STUDY, or --features or --labels PATH.py:NAME with --bars FOLDER")
+    if study_source is None:
+        audit_parts(
+            features,
+            labels,
+            bars=bars,
+            timeframe=timeframe,
+            n_cuts=cuts,
+            seed=seed,
+            as_json=as_json,
+        )
+        return
+    audit_faults(
+        study_source,
+        bars=bars,
+        symbols=symbols,
+        faults=fault,
+        n_seeds=seeds,
+        overrides=overrides or [],
+        as_json=as_json,
     )
-    console.print(f"features of {found.part}: {share} at {_where(found)}", soft_wrap=True)
-
-
-def _where(found: "FeatureAudit | LabelAudit") -> str:
-    from walkforge.base import listed
-
-    series = listed(list(found.series))
-    return f"{found.n_cuts} random cuts of {series}"

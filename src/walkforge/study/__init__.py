@@ -1,17 +1,22 @@
 """The study file, its presets, and the run itself."""
 
 from ._bars import read_bars
+from ._beside import Beside
 from ._compare import compare
 from ._doctor import doctor
 from ._each_series import LearnedSeries, learn_each
 from ._ensembles import ensemble
 from ._fine_tune import fine_tune_study
 from ._folder import default_folder
+from ._gpt_learn import GptLearning
 from ._gpt_study import FineTuneSection, GptModelSection, GptStudy, SamplingSection
-from ._judging import judge
+from ._judging import backtest_predictions, judge
+from ._learn import Learned, Learning, Results
 from ._live import judge_live
+from ._lives import survivorship_told
 from ._load import as_yaml, from_plain, load, plain_of_overrides, preset_names, preset_text
 from ._others import backtest_again, backtest_intentions, judge_predictions
+from ._prepare import Part, Prepared, Series, prepare
 from ._run import is_first, out_folder, resume, run
 from ._study import (
     DataSection,
@@ -22,6 +27,7 @@ from ._study import (
     SimulatedMarket,
     Study,
 )
+from ._token_market import token_market
 from ._trial_listing import trials
 from ._trials import later_trials_told
 from ._tune import resume_tuning, tune
@@ -30,16 +36,24 @@ from ._tune_section import TuneSection
 from ._watcher import Watcher
 
 __all__ = [
+    "Beside",
     "DataSection",
     "DeviceSection",
     "FeatureSection",
     "FineTuneSection",
+    "GptLearning",
     "GptModelSection",
     "GptStudy",
     "JudgeSection",
+    "Learned",
     "LearnedSeries",
+    "Learning",
     "ModelSection",
+    "Part",
+    "Prepared",
+    "Results",
     "SamplingSection",
+    "Series",
     "SimulatedMarket",
     "Study",
     "Trial",
@@ -48,6 +62,7 @@ __all__ = [
     "as_yaml",
     "backtest_again",
     "backtest_intentions",
+    "backtest_predictions",
     "compare",
     "default_folder",
     "doctor",
@@ -63,6 +78,7 @@ __all__ = [
     "load",
     "out_folder",
     "plain_of_overrides",
+    "prepare",
     "preset_names",
     "preset_text",
     "ranked",
@@ -71,6 +87,8 @@ __all__ = [
     "resume",
     "resume_tuning",
     "run",
+    "survivorship_told",
+    "token_market",
     "trials",
     "tune",
 ]
