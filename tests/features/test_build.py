@@ -13,7 +13,7 @@ from walkforge.base import FeatureError, UsageError
 from walkforge.features import _build, build, feature_set
 from walkforge.market import Bars
 
-SETS = ("v8", "gru", "v7", "aligned")
+SETS = ("v8", "gru", "v7", "aligned", "returns")
 BARS = random_bars(1500, seed=5, holes_at=(700,))
 TROUBLED = troubled_markets()
 LOOK_BACK = feature_set("v8").look_back_bars

@@ -281,7 +281,7 @@ SLOW: dict[str, Slow] = {
     "week_sin": lambda b, t: math.sin(angle(b, t, 168, 96)),
     "week_cos": lambda b, t: math.cos(angle(b, t, 168, 96)),
 }
-SETS = ("v8", "gru", "v7", "aligned")
+SETS = ("v8", "gru", "v7", "aligned", "returns")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from walkforge.features import describe, feature_set
 from walkforge.features._stretch import Stretch
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
-SETS = ("v8", "gru", "v7", "aligned")
+SETS = ("v8", "gru", "v7", "aligned", "returns")
 COLUMNS = {c.name: c for name in SETS for c in feature_set(name).columns}
 
 
@@ -19,7 +19,9 @@ def test_v8_has_exactly_72_columns():
     assert len(feature_set("v8").columns) == 72
 
 
-@pytest.mark.parametrize(("set_name", "n_columns"), [("gru", 17), ("v7", 14), ("aligned", 12)])
+@pytest.mark.parametrize(
+    ("set_name", "n_columns"), [("gru", 17), ("v7", 14), ("aligned", 12), ("returns", 1)]
+)
 def test_the_other_sets_have_as_many_columns_as_they_say(set_name, n_columns):
     assert len(feature_set(set_name).columns) == n_columns
 

@@ -5,6 +5,7 @@ and how often the gates are fooled by nothing and miss what is there.
 from ._audit_study import AuditReport, Caught, Found, audit_study
 from ._faults import FAULTS
 from ._guards import GUARDS, Guard
+from ._measure import AUDIT_FILE, measure_null, measure_planted
 from ._null_markets import NULL_MARKETS, Recipe, null_market
 from ._own_parts import (
     ColumnAudit,
@@ -19,6 +20,7 @@ from ._planted_markets import Oracle, Planted, edge_worth, oracle_of
 from ._rates import MarketVerdict, measure_markets, read_verdicts
 
 __all__ = [
+    "AUDIT_FILE",
     "FAULTS",
     "GUARDS",
     "NULL_MARKETS",
@@ -40,6 +42,8 @@ __all__ = [
     "bars_to_audit",
     "edge_worth",
     "measure_markets",
+    "measure_null",
+    "measure_planted",
     "null_market",
     "oracle_of",
     "read_verdicts",

@@ -8,6 +8,7 @@ was cut off goes on.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,10 @@ class MarketVerdict:
     sharpe_annual: float | None
     n_trades: int
     alarms: tuple[str, ...]
+    gates: tuple[str, ...]
+    """Names of all gates that judged it."""
+    seconds: float
+    """Its share of what its pack took, from bars to verdicts."""
 
 
 def measure_markets(
@@ -46,10 +51,10 @@ def measure_markets(
     *,
     watcher: Watcher | None = None,
 ) -> list[MarketVerdict]:
-    """Return a verdict for each of the markets that `make` gives by number.
+    """Return a verdict for each of the first `n_markets` that `make` gives by number, in order.
 
     Each is kept in `out` as a line of `markets.jsonl`; those that stand there are not computed
-    again. Raises UsageError where the lines are those of other settings.
+    again, and further ones among them are returned as well. Raises UsageError for no market.
     """
     if n_markets < 1:
         raise UsageError(f"{n_markets} markets; expected at least 1")
@@ -62,7 +67,7 @@ def measure_markets(
         for verdict in _verdicts(study, make, numbers, watched):
             _append(out, verdict)
             done[verdict.market] = verdict
-    return [done[number] for number in range(n_markets)]
+    return [done[number] for number in sorted(done)]
 
 
 def read_verdicts(out: Path) -> dict[int, MarketVerdict]:
@@ -77,7 +82,7 @@ def read_verdicts(out: Path) -> dict[int, MarketVerdict]:
         except json.JSONDecodeError:
             continue
         found[plain["market"]] = MarketVerdict(
-            **plain | {name: tuple(plain[name]) for name in ("failed", "alarms")}
+            **plain | {name: tuple(plain[name]) for name in ("failed", "alarms", "gates")}
         )
     return found
 
@@ -85,6 +90,7 @@ def read_verdicts(out: Path) -> dict[int, MarketVerdict]:
 def _append(out: Path, verdict: MarketVerdict) -> None:
     plain = {name: getattr(verdict, name) for name in verdict.__dataclass_fields__}
     path = out / LINES
+    path.parent.mkdir(parents=True, exist_ok=True)
     whole = not path.is_file() or path.read_bytes().endswith(b"\n")
     with path.open("a") as file:
         # A line that was cut off must not swallow this one.
@@ -94,16 +100,26 @@ def _append(out: Path, verdict: MarketVerdict) -> None:
 def _verdicts(
     study: Study, make: Callable[[int], Bars], numbers: Sequence[int], watcher: Watcher
 ) -> Iterator[MarketVerdict]:
+    start_s = time.monotonic()
     bars = {one.symbol: one for one in map(make, numbers)}
-    plan = replace(study, data=replace(study.data, symbols=tuple(bars)))
+    plan = _plan(study, tuple(bars))
     learned = studies.learn_each(plan, bars, watcher=watcher)
+    learned_s = (time.monotonic() - start_s) / len(numbers)
     watcher.stage("verdicts")
     for place, (number, name) in enumerate(zip(numbers, bars, strict=True)):
         watcher.item(place, len(numbers), name)
-        yield _verdict(number, learned.judged(name))
+        start_s = time.monotonic()
+        judged = learned.judged(name)
+        yield _verdict(number, judged, learned_s + time.monotonic() - start_s)
 
 
-def _verdict(number: int, judged: dict[str, Any]) -> MarketVerdict:
+def _plan(study: Study, names: tuple[str, ...]) -> Study:
+    """Return the study for these series, each with folds of its own: no verdict hangs on others."""
+    folds = replace(study.folds, calendar="own")
+    return replace(study, data=replace(study.data, symbols=names), folds=folds)
+
+
+def _verdict(number: int, judged: dict[str, Any], seconds: float) -> MarketVerdict:
     verdict, account = judged["verdict"], judged["backtest"]["pooled"]
     gates = verdict["gates"]
     return MarketVerdict(
@@ -114,4 +130,6 @@ def _verdict(number: int, judged: dict[str, Any]) -> MarketVerdict:
         sharpe_annual=account["sharpe_annual"],
         n_trades=account["n_trades"],
         alarms=tuple(verdict["alarms"]),
+        gates=tuple(gate["name"] for gate in gates),
+        seconds=seconds,
     )

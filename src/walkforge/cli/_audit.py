@@ -7,6 +7,15 @@ import typer
 
 from ._audit_faults import FaultOption, SeedsOption, audit_faults
 from ._audit_own import CutsOption, FeaturesOption, LabelsOption, TimeframeOption, audit_parts
+from ._audit_rates import (
+    EdgeOption,
+    KindOption,
+    NullOption,
+    OutOption,
+    PlantedOption,
+    Wish,
+    measure_rates,
+)
 from ._options import JsonOption, SetOption
 
 
@@ -14,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
     """Add the command of this file."""
     app.command(
         epilog="Examples: walkforge audit gru --bars bars/binance --seeds 20   |   "
-        "walkforge audit --features my_features.py:make --bars bars/binance"
+        "walkforge audit --features my_features.py:make --bars bars/binance   |   "
+        "walkforge audit --null 300 --out audits/null   |   "
+        "walkforge audit --planted 100 --edge 3 --edge 5 --out audits/planted"
     )(audit)
 
 
@@ -34,7 +45,12 @@ def audit(
     labels: LabelsOption = None,
     timeframe: TimeframeOption = None,
     cuts: CutsOption = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random cuts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random cuts, or of the markets.")] = 0,
+    null: NullOption = None,
+    planted: PlantedOption = None,
+    edge: EdgeOption = None,
+    kind: KindOption = None,
+    out: OutOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,9 +61,30 @@ def audit(
 
     With --features or --labels, cuts the future off and says what changes, and how many bars of
     past the values need to settle. Exits 1 when something looks ahead.
+
+    With --null or --planted, takes a study's whole pipeline over many made markets, each with a
+    verdict of its own, and tells how many models are let out. Exits 1 when more than 1 in 100 null
+    markets surely are: when the whole 95 % interval lies above. The same command goes on where one
+    was cut off, and takes more markets.
     """
     from walkforge.base import UsageError
 
+    if null is not None or planted is not None:
+        measure_rates(
+            Wish(
+                study_source=study_source,
+                null=null,
+                planted=planted,
+                edges=edge or [],
+                kind=kind,
+                seed=seed,
+                out=out,
+                bars=bars,
+                overrides=overrides or [],
+                as_json=as_json,
+            )
+        )
+        return
     own = features is not None or labels is not None
     if own == (study_source is not None):
         raise UsageError("name a STUDY, or --features or --labels PATH.py:NAME with --bars FOLDER")

@@ -124,4 +124,7 @@ _ALIGNED = (
 
 _V7 = (*_ALIGNED, indicator.close_to_ema(26), indicator.stochastic_k(14))
 
-SETS = {"v8": _V8, "gru": _GRU, "v7": _V7, "aligned": _ALIGNED}
+# A market of which only the closes are known.
+_RETURNS = (price.past_return(1),)
+
+SETS = {"v8": _V8, "gru": _GRU, "v7": _V7, "aligned": _ALIGNED, "returns": _RETURNS}

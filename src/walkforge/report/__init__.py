@@ -1,6 +1,7 @@
-"""Pages for people: a run folder, or a comparison of several, in; one self-contained page out."""
+"""Pages for people: a run folder, several of them, or an audit in; one self-contained page out."""
 
+from ._audit import write_audit
 from ._comparison import write_comparison
 from ._page import write_report
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["write_audit", "write_comparison", "write_report"]

@@ -1,0 +1,85 @@
+"""Verdicts to rates, on made verdicts whose answers are known."""
+
+import numpy as np
+import pytest
+
+from walkforge.audit import MarketVerdict
+from walkforge.audit._summary import power_reached, summary
+
+GATES = ("knows_direction", "mean_trade_profit", "enough_trades")
+
+
+def _verdict(number: int, *failed: str, p: float = 0.5, **more) -> MarketVerdict:
+    plain = {
+        "market": number,
+        "fit": not failed,
+        "failed": failed,
+        "p_values": {"knows_direction": p, "mean_trade_profit": 1.0 - p},
+        "sharpe_annual": 2.0,
+        "n_trades": 40,
+        "alarms": (),
+        "gates": GATES,
+        "seconds": 0.5,
+    }
+    return MarketVerdict(**plain | more)
+
+
+def test_rates_count_models_gates_and_what_one_gate_alone_held_back():
+    verdicts = [
+        *(_verdict(n) for n in range(6)),
+        *(_verdict(n, "knows_direction") for n in range(6, 9)),
+        _verdict(9, "knows_direction", "mean_trade_profit", sharpe_annual=None),
+    ]
+    found = summary(verdicts, costs=True)
+    assert (found["n_markets"], found["n_fit"], found["seconds"]) == (10, 6, 5.0)
+    # Clopper and Pearson for 6 of 10, as R's binom.test has it.
+    assert found["rate"]["low"] == pytest.approx(0.2624, abs=5e-5)
+    assert found["rate"]["high"] == pytest.approx(0.8784, abs=5e-5)
+    assert found["sharpe_annual_mean"] == 2.0
+    passed = {name: gate["passed"]["value"] for name, gate in found["gates"].items()}
+    assert passed == {"knows_direction": 0.6, "mean_trade_profit": 0.9, "enough_trades": 1.0}
+    assert {name: gate["alone"] for name, gate in found["gates"].items()} == {
+        "knows_direction": 3, "mean_trade_profit": 0, "enough_trades": 0,
+    }  # fmt: skip
+
+
+def test_uniform_p_values_are_told_from_others_that_crowd():
+    uniform = (np.arange(200) + 0.5) / 200
+    spread = summary([_verdict(n, p=p) for n, p in enumerate(uniform)], costs=True)
+    told = spread["p_values"]["knows_direction"]
+    assert told["exact"]
+    assert told["uniformity"]["p_value"] > 0.99
+    assert told["below_5_percent"]["value"] == pytest.approx(0.05)
+    crowded = summary([_verdict(n, p=p**2) for n, p in enumerate(uniform)], costs=True)
+    assert crowded["p_values"]["knows_direction"]["uniformity"]["p_value"] < 1e-6
+
+
+def test_profit_must_be_luck_only_where_trades_cost_nothing():
+    verdicts = [_verdict(n) for n in range(20)]
+    for costs in (True, False):
+        told = summary(verdicts, costs=costs)["p_values"]["mean_trade_profit"]
+        assert told["exact"] is not costs
+
+
+def test_a_gate_on_trades_is_no_test_of_a_model_that_hardly_trades():
+    few = [_verdict(n, "enough_trades", n_trades=3) for n in range(4)]
+    many = [_verdict(n) for n in range(4, 30)]
+    found = summary([*few, *many], costs=True)["p_values"]
+    assert len(found["knows_direction"]["values"]) == 30
+    assert len(found["mean_trade_profit"]["values"]) == 26
+    assert summary(many[:19], costs=True)["p_values"] == {}  # too few to say anything
+
+
+def _strength(sharpe: float, rate: float, low: float) -> dict:
+    return {"oracle": {"sharpe": sharpe}, "rate": {"value": rate, "low": low}}
+
+
+def test_power_is_reached_at_the_smallest_edge_from_which_on_all_are_let_out():
+    curve = [
+        _strength(2.0, 0.96, 0.90),
+        _strength(3.0, 0.90, 0.80),
+        _strength(5.0, 0.96, 0.92),
+        _strength(7.0, 1.00, 0.96),
+    ]
+    assert power_reached(curve) == {"rate": 5.0, "surely": 7.0}
+    assert power_reached(curve[:2]) == {"rate": None, "surely": None}
