@@ -13,7 +13,7 @@ from ._blocks import BlockPlan, plan_blocks
 from ._bootstrap import block_signs, measured, resample
 from ._calibration_measures import brier_entries, nothing_of_calibration, squared_error_entry
 from ._rows import Rows, rows_of
-from ._tally import CALIBRATION_BINS, Tally, direction, tally
+from ._tally import CALIBRATION_BINS, Tally, tally
 
 UNITS = {
     "accuracy": "fraction",
@@ -33,7 +33,7 @@ _UNDEFINED = {
     "mcc": "only one class came true, or only one was predicted, on these rows",
     "roc_auc": _ONE_CLASS,
     "pr_auc": _ONE_CLASS,
-    "direction_auc": "down and up did not both come true on these rows",
+    "direction_auc": "down and up did not both come true in any series of one network",
 }
 
 
@@ -51,7 +51,8 @@ def measure(
     `brier_parts` holds three of them, which add up to `brier`.
     Beside them `confusion_matrix` (`counts[true][predicted]`), `n` rows, `n_blocks` and
     `n_not_finite`: rows with NaN or infinite probabilities, which are left out.
-    Point values are exact; the intervals of the two areas come from histograms of the scores.
+    Point values are exact; the intervals of `roc_auc` and `pr_auc` come from histograms of the
+    scores.
     The order of rows does not matter. Raises PredictionsError for an impossible table,
     EvaluationError where no row is left.
     """
@@ -117,7 +118,7 @@ def block_of_measures(
 
 def _values(sums: Tally) -> dict[str, FloatArray]:
     """Return every measure for each leading entry of the sums."""
-    *areas, whither = [scores.binned_areas(counts[:, 1], counts[:, 0]) for counts in sums.scores]
+    areas = [scores.binned_areas(counts[:, 1], counts[:, 0]) for counts in sums.scores]
     return {
         "accuracy": scores.accuracy(sums.confusion),
         "balanced_accuracy": scores.balanced_accuracy(sums.confusion),
@@ -127,7 +128,7 @@ def _values(sums: Tally) -> dict[str, FloatArray]:
         "ece": scores.calibration_error(sums.confidence[:, 0], sums.n),
         "roc_auc": _mean_where_defined(np.stack([roc for roc, _ in areas])),
         "pr_auc": _mean_where_defined(np.stack([pr for _, pr in areas])),
-        "direction_auc": whither[0],
+        "direction_auc": scores.ratio(sums.direction[:, 0], sums.direction[:, 1]),
     }
 
 
@@ -150,10 +151,6 @@ def _make_areas_exact(
         name: _mean_where_defined(np.array([[area[column]] for area in areas]))
         for name, column in (("roc_auc", 0), ("pr_auc", 1))
     }
-    moved, odds, up = direction(rows)
-    if moved.any():
-        whither = scores.exact_areas(odds, up.astype(np.int64))[0]
-        exact_points["direction_auc"] = np.array([whither])
     for name, exact in exact_points.items():
         draws[name] = draws[name] + (exact - points[name])
         points[name] = exact

@@ -6,7 +6,7 @@ Shapes: n rows, C classes, B bins; `...` any leading axes, such as R resamples
 import numpy as np
 from jaxtyping import Float, Int
 
-from walkforge.base import BoolArray, FloatArray
+from walkforge.base import BoolArray, FloatArray, IntArray
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -33,7 +33,7 @@ def brier_losses(p: Float[np.ndarray, "n C"], label: Int[np.ndarray, " n"]) -> F
 
 def accuracy(confusion: Float[np.ndarray, "*lead C C"]) -> FloatArray:
     """Return the share of hits; counts are true class by predicted class."""
-    return _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)))
+    return ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)))
 
 
 def balanced_accuracy(confusion: Float[np.ndarray, "*lead C C"]) -> FloatArray:
@@ -60,14 +60,14 @@ def matthews(confusion: Float[np.ndarray, "*lead C C"]) -> FloatArray:
     both = hits * n - (true * predicted).sum(axis=-1)
     spread_true = n**2 - (true**2).sum(axis=-1)
     spread_predicted = n**2 - (predicted**2).sum(axis=-1)
-    return _ratio(both, np.sqrt(spread_true * spread_predicted))
+    return ratio(both, np.sqrt(spread_true * spread_predicted))
 
 
 def calibration_error(
     gaps: Float[np.ndarray, "*lead B"], n: Float[np.ndarray, "*lead"]
 ) -> FloatArray:
     """Return the mean |confidence - hit rate| over bins; gaps are sums of confidence - hit."""
-    return _ratio(np.abs(gaps).sum(axis=-1), n)
+    return ratio(np.abs(gaps).sum(axis=-1), n)
 
 
 def exact_areas(score: Float[np.ndarray, " n"], hit: Int[np.ndarray, " n"]) -> tuple[float, float]:
@@ -91,6 +91,40 @@ def binned_areas(
     return _areas(hits[..., ::-1], misses[..., ::-1])
 
 
+def area_shares(
+    score: Float[np.ndarray, " n"], hit: BoolArray, group: Int[np.ndarray, " n"]
+) -> FloatArray:
+    """Return each row's share (n,) of the area under the ROC curve; their mean is the area.
+
+    The area is that within groups, averaged over their rows. A share is the area of the row's
+    group, moved by how far the row lies from its class's mean among the rows of the other class
+    (the placements of DeLong, DeLong and Clarke-Pearson 1988, equations 3 and 4). So a mean over
+    resampled rows is, to first order, the area of the resample. NaN in groups of one class.
+    """
+    order = np.lexsort((score, group))
+    among, value, came = group[order], score[order], hit[order].astype(np.float64)
+    begins = np.append(True, (np.diff(among) != 0) | (np.diff(value) != 0))
+    tie = np.cumsum(begins) - 1
+    counts: FloatArray = np.stack([np.bincount(among, 1.0 - came), np.bincount(among, came)])
+    below = np.stack([_ranks_in(tie, 1.0 - came), _ranks_in(tie, came)])
+    # What lies in the groups before is no rival.
+    below -= (np.cumsum(counts, axis=1) - counts)[:, among]
+    n_misses, n_hits = counts[:, among]
+    both = (n_hits > 0) & (n_misses > 0)
+    placed = np.where(came > 0, ratio(below[0], n_misses), 1.0 - ratio(below[1], n_hits))
+    area = ratio(np.bincount(among, placed * came).astype(np.float64), counts[1])[among]
+    own = np.where(came > 0, n_hits, n_misses)
+    shares = np.empty(len(score))
+    shares[order] = np.where(both, area + (placed - area) * (n_hits + n_misses) / own, np.nan)
+    return shares
+
+
+def _ranks_in(tie: IntArray, counted: Float[np.ndarray, " n"]) -> FloatArray:
+    """Return how much is counted (n,) below each row of a sorted table, ties by half."""
+    per_tie = np.bincount(tie, counted)
+    return (np.cumsum(per_tie) - per_tie / 2.0)[tie]
+
+
 def _areas(hits: FloatArray, misses: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return both areas from counts per threshold, the highest score first."""
     hits_up_to, misses_up_to = np.cumsum(hits, axis=-1), np.cumsum(misses, axis=-1)
@@ -99,11 +133,11 @@ def _areas(hits: FloatArray, misses: FloatArray) -> tuple[FloatArray, FloatArray
     reached = hits_up_to + misses_up_to
     precision = hits_up_to / np.where(reached > 0, reached, 1.0)
     defined: BoolArray = (n_hits > 0) & (n_misses > 0)
-    roc = np.where(defined, _ratio(pairs, n_hits * n_misses), np.nan)
-    return roc, np.where(defined, _ratio((hits * precision).sum(axis=-1), n_hits), np.nan)
+    roc = np.where(defined, ratio(pairs, n_hits * n_misses), np.nan)
+    return roc, np.where(defined, ratio((hits * precision).sum(axis=-1), n_hits), np.nan)
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Return the quotient, NaN where there is nothing to divide by."""
     safe = np.where(denominator > 0, denominator, 1.0)
     return np.where(denominator > 0, numerator / safe, np.nan)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from walkforge.base import BoolArray, FloatArray, IntArray
 
 from ._rows import Rows
-from ._scores import brier_losses, log_losses
+from ._scores import area_shares, brier_losses, log_losses
 
 CALIBRATION_BINS = 10
 """Bins of equal mass over the confidence in the top class. Ten and not more: noise alone makes a
@@ -33,9 +33,10 @@ class Tally:
     """`bin_sums` of the confidence in the top class."""
     each_class: Float[np.ndarray, "lead C 3 B"]
     """`bin_sums` of the probability of each class."""
+    direction: Float[np.ndarray, "lead 2"]
+    """Sum and number of the rows' shares of the area of up against down."""
     scores: list[FloatArray]
-    """Per class (lead, 2, bins): misses and hits per bin of that class's probability. One more
-    entry at the end for the direction: downs and ups per bin of up's odds against down."""
+    """Per class (lead, 2, bins): misses and hits per bin of that class's probability."""
 
     @property
     def n(self) -> FloatArray:
@@ -50,7 +51,7 @@ class Tally:
         """Return sums that lie side by side in the shapes of this tally."""
         widths = [int(np.prod(part.shape[1:])) for part in self._parts()]
         pieces = np.split(flat, np.cumsum(widths)[:-1], axis=1)
-        confusion, log_loss, brier, confidence, each_class, *scores = [
+        confusion, log_loss, brier, confidence, each_class, direction, *scores = [
             piece.reshape(len(flat), *part.shape[1:])
             for piece, part in zip(pieces, self._parts(), strict=True)
         ]
@@ -60,12 +61,13 @@ class Tally:
             brier=brier,
             confidence=confidence,
             each_class=each_class,
+            direction=direction,
             scores=scores,
         )
 
     def _parts(self) -> list[FloatArray]:
         sums = [self.confusion, self.log_loss, self.brier, self.confidence, self.each_class]
-        return [*sums, *self.scores]
+        return [*sums, self.direction, *self.scores]
 
     def total(self) -> "Tally":
         """Return the sums over all blocks, with a leading axis of one."""
@@ -87,25 +89,8 @@ def tally(rows: Rows, block: Int[np.ndarray, " n"], n_blocks: int) -> Tally:
         brier=np.bincount(block, brier_losses(rows.p, rows.label), minlength=n_blocks),
         confidence=bin_sums(confidence, hit, block, n_blocks),
         each_class=np.stack(each_class, axis=1),
-        scores=[
-            *(_score_histogram(rows.p[:, k], rows.label == k, block, n_blocks) for k in classes),
-            _direction_histogram(rows, block, n_blocks),
-        ],
-    )
-
-
-def direction(rows: Rows) -> tuple[BoolArray, FloatArray, BoolArray]:
-    """Return which rows went down or up (n,), and of these up's share of p (k,) and the ups (k,).
-
-    Whoever knows only how far prices move, and not whither, is at 0.5 here.
-    """
-    moved = (rows.label == 0) | (rows.label == rows.n_classes - 1)
-    down, up = rows.p[moved, 0], rows.p[moved, -1]
-    either = down + up
-    return (
-        moved,
-        np.where(either > 0, up / np.where(either > 0, either, 1.0), 0.5),
-        (rows.label[moved] > 0),
+        direction=_direction_sums(rows, block, n_blocks),
+        scores=[_score_histogram(rows.p[:, k], rows.label == k, block, n_blocks) for k in classes],
     )
 
 
@@ -154,11 +139,33 @@ def _edges(values: FloatArray, n_bins: int) -> FloatArray:
     return edges[edges > ordered[0]]
 
 
-def _direction_histogram(rows: Rows, block: IntArray, n_blocks: int) -> FloatArray:
-    moved, odds, up = direction(rows)
+def _direction_sums(rows: Rows, block: IntArray, n_blocks: int) -> Float[np.ndarray, "K 2"]:
+    """Return per block the sum and number of shares of the area of up against down.
+
+    Each series of each network is ranked by itself: a network that was trained on more ups than
+    usual says up oftener, and the window after it is likely to hold fewer. Ranked together the
+    two would show a direction, the wrong one, where there is none.
+    """
+    moved = (rows.label == 0) | (rows.label == rows.n_classes - 1)
     if not moved.any():
-        return np.zeros((n_blocks, 2, 1))
-    return _score_histogram(odds, up, block[moved], n_blocks)
+        return np.zeros((n_blocks, 2))
+    down, up = rows.p[moved, 0], rows.p[moved, -1]
+    either = down + up
+    odds = np.where(either > 0, up / np.where(either > 0, either, 1.0), 0.5)
+    shares = area_shares(odds, rows.label[moved] > 0, _series_of_networks(rows.take(moved)))
+    defined = np.isfinite(shares)
+    where = block[moved][defined]
+    total = np.bincount(where, shares[defined], minlength=n_blocks)
+    return np.stack([total, np.bincount(where, minlength=n_blocks)], axis=1).astype(np.float64)
+
+
+def _series_of_networks(rows: Rows) -> IntArray:
+    """Return a number (n,) from 0 for each symbol, fold and seed."""
+    number = np.zeros(len(rows), np.int64)
+    for part in (rows.symbol, rows.fold, rows.seed):
+        values, place = np.unique(part, return_inverse=True)
+        number = number * len(values) + place
+    return np.unique(number, return_inverse=True)[1]
 
 
 def _score_histogram(
