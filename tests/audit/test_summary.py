@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from walkforge.audit import MarketVerdict
+from walkforge.audit._limit_curves import P_LIMITS, limit_curves
 from walkforge.audit._summary import power_reached, summary
+from walkforge.gates import _limits as limits
+from walkforge.gates import judge
 
 GATES = ("knows_direction", "mean_trade_profit", "enough_trades")
 
@@ -15,6 +18,7 @@ def _verdict(number: int, *failed: str, p: float = 0.5, **more) -> MarketVerdict
         "fit": not failed,
         "failed": failed,
         "p_values": {"knows_direction": p, "mean_trade_profit": 1.0 - p},
+        "measured": {"enough_trades": (40.0, 30.0)},
         "sharpe_annual": 2.0,
         "n_trades": 40,
         "alarms": (),
@@ -83,3 +87,41 @@ def test_power_is_reached_at_the_smallest_edge_from_which_on_all_are_let_out():
     ]
     assert power_reached(curve) == {"rate": 5.0, "surely": 7.0}
     assert power_reached(curve[:2]) == {"rate": None, "surely": None}
+
+
+def test_a_limit_has_the_values_of_all_markets_and_the_way_they_pass():
+    verdicts = [
+        _verdict(n, p=0.01 * (9 - n), measured={"enough_trades": (10.0 * n, 30.0)})
+        for n in range(10)
+    ]
+    curves = summary(verdicts, costs=True)["limits"]
+    assert curves["knows_direction"]["by"] == "p_value"
+    assert curves["knows_direction"]["limit"] == 0.025
+    assert curves["knows_direction"]["values"] == pytest.approx([0.01 * k for k in range(10)])
+    assert curves["enough_trades"] == {
+        "by": "value", "limit": 30.0, "less_passes": False, "values": [10.0 * k for k in range(10)],
+    }  # fmt: skip
+
+
+def test_the_limit_of_a_curve_is_where_the_gate_itself_begins_to_pass():
+    def profit(low: float) -> dict:
+        pooled = {"mean_trade_pnl": {"value": 1.0, "low": low, "high": 2.0, "n": 100}}
+        verdict = judge(metrics={}, diagnostics={}, backtest={"pooled": pooled}, data_info={})
+        return next(one for one in verdict["gates"] if one["name"] == "mean_trade_profit")
+
+    curve = limit_curves([_verdict(0, gates=("mean_trade_profit",))])["mean_trade_profit"]
+    for gate in (profit(1e-4), profit(-1e-4)):
+        assert gate["passed"] == (gate["p_value"] < curve["limit"])
+        assert gate["p_value"] == pytest.approx(curve["limit"], rel=1e-3)
+
+
+def test_limits_of_p_values_and_ways_to_pass_are_those_of_the_gates():
+    assert P_LIMITS == {
+        "beats_random_entries": limits.RANDOM_P,
+        "deflated_sharpe": pytest.approx(1 - limits.DEFLATED_SHARPE),
+    }
+    numbers = {"calibrated": (0.02, 0.05), "train_test_gap": (0.01, 0.1), "net_profit": (3.0, 0.0)}
+    curves = limit_curves([_verdict(0, measured=numbers, p_values={}, gates=tuple(numbers))])
+    assert {name: one["less_passes"] for name, one in curves.items()} == {
+        "calibrated": True, "train_test_gap": True, "net_profit": False,
+    }  # fmt: skip

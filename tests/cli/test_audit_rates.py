@@ -96,3 +96,24 @@ def test_too_many_false_alarms_end_with_status_1(quick, tmp_path, monkeypatch):
     real = audit.measure_null
     monkeypatch.setattr(audit, "measure_null", alarming)
     assert call("audit", quick, "--null", "1", "--out", str(tmp_path / "a"))[0] == 1
+
+
+def test_limits_are_drawn_from_measurements(quick, tmp_path):
+    folders = []
+    for seed in ("1", "2"):
+        folders += ["--limits", str(tmp_path / seed)]
+        asked = ("--null", "1", "--seed", seed, "--out", str(tmp_path / seed))
+        assert call("audit", quick, *asked)[0] == 0
+    status, told, _ = call("audit", *folders, "--out", str(tmp_path / "page.html"))
+    assert (status, told.strip()) == (0, str(tmp_path / "page.html"))
+    assert "null: garch" in (tmp_path / "page.html").read_text()
+
+
+def test_limits_of_nothing_are_refused(quick, tmp_path):
+    status, _, problem = call("audit", "--limits", str(tmp_path))
+    assert status != 0
+    assert "audit.json: not found" in problem
+    (tmp_path / "audit.json").write_text('{"results": null}')
+    status, _, problem = call("audit", "--limits", str(tmp_path))
+    assert status != 0
+    assert "is not finished" in problem

@@ -1,12 +1,13 @@
 """The page of an audit: the rate first, then p-values or power, then the gates."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from report.page_tree import Node, read_page
-from walkforge.report import write_audit
+from walkforge.report import write_audit, write_limits
 
 _EVIL = "<img src=x onerror=alert(1)>"
 
@@ -33,8 +34,23 @@ def _result(hits: int, n: int = 200) -> dict[str, Any]:
         "gates": {
             "knows_direction": {"passed": _rate(190, n), "alone": 3},
             "beats_lightgbm": {"passed": _rate(150, n), "alone": 41},
+            "enough_trades": {"passed": _rate(n - 30, n), "alone": 0},
         },
         "p_values": {"knows_direction": test, "beats_lightgbm": test | {"exact": False}},
+        "limits": {
+            "knows_direction": {
+                "by": "p_value",
+                "limit": 0.025,
+                "less_passes": True,
+                "values": [0.001 * k for k in range(n)],
+            },
+            "enough_trades": {
+                "by": "value",
+                "limit": 30.0,
+                "less_passes": False,
+                "values": [float(k) for k in range(n)],
+            },
+        },
         "alarms": {},
         "seconds": 400.0,
     }
@@ -51,6 +67,7 @@ def _data(about: str, results: list[dict[str, Any]], name: str = "honesty") -> d
             "model": {"name": "gru"},
             "folds": {"count": 6},
             "judge": {"profile": "default"},
+            "backtest": {"costs": {"fee_frac": 0.0005, "slippage_ticks": 1}},
         },
         "machine": {"processor": "a processor", "cores": 2},
         "results": results,
@@ -123,3 +140,27 @@ def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
     page = _page(tmp_path, _data("null", [_result(0)], name=_EVIL))
     assert not list(page.all("img"))
     assert _EVIL in page.by_id("settings").text
+
+
+def test_every_limit_has_a_picture_of_all_measurements(tmp_path: Path) -> None:
+    page = read_page(write_limits([_planted(), _data("null", [_result(1)])], tmp_path / "x.html"))
+    rows = [row.text for row in next(page.by_id("verdict").all("table")).all("tr")][1:]
+    assert [text.split("0.5 %")[0] for text in rows[:1]] == ["null: garch"]
+    assert ["planted, 2.5" in rows[1], "planted, 5.0" in rows[2]] == [True, True]
+    label = str(page.by_id("plot-limit-knows_direction").attributes["aria-label"])
+    assert "null: garch: 95.0\u202f%, planted, 2.5: 95.0\u202f%" in label
+    drawn = json.loads(page.by_id("figure-limit-knows_direction").text)
+    assert len(drawn["data"]) == 3
+    assert drawn["layout"]["shapes"][0]["x0"] == 0.025
+
+
+def test_a_line_tells_the_share_that_passes_at_every_limit(tmp_path: Path) -> None:
+    page = read_page(write_limits([_data("null", [_result(1)])], tmp_path / "x.html"))
+    below = json.loads(page.by_id("figure-limit-knows_direction").text)["data"][0]
+    passed = dict(zip(below["x"], below["y"], strict=True))
+    assert passed[0.05] == pytest.approx(51 / 200)  # 0.000 to 0.050
+    assert below["y"] == sorted(below["y"])
+    above = json.loads(page.by_id("figure-limit-enough_trades").text)["data"][0]
+    passed = dict(zip(above["x"], above["y"], strict=True))
+    assert passed[30.0] == pytest.approx(170 / 200)  # 30 to 199
+    assert above["y"] == sorted(above["y"], reverse=True)

@@ -34,6 +34,8 @@ class MarketVerdict:
     """Names of the gates that it failed."""
     p_values: dict[str, float]
     """One-sided, of the gates that are tests."""
+    measured: dict[str, tuple[float, float]]
+    """Value and limit of the gates that ask for one number."""
     sharpe_annual: float | None
     n_trades: int
     alarms: tuple[str, ...]
@@ -81,9 +83,9 @@ def read_verdicts(out: Path) -> dict[int, MarketVerdict]:
             plain = json.loads(line)
         except json.JSONDecodeError:
             continue
-        found[plain["market"]] = MarketVerdict(
-            **plain | {name: tuple(plain[name]) for name in ("failed", "alarms", "gates")}
-        )
+        lists = {name: tuple(plain[name]) for name in ("failed", "alarms", "gates")}
+        measured = {name: tuple(pair) for name, pair in plain["measured"].items()}
+        found[plain["market"]] = MarketVerdict(**plain | lists | {"measured": measured})
     return found
 
 
@@ -127,9 +129,18 @@ def _verdict(number: int, judged: dict[str, Any], seconds: float) -> MarketVerdi
         fit=verdict["fit"],
         failed=tuple(gate["name"] for gate in gates if not gate["passed"]),
         p_values={g["name"]: g["p_value"] for g in gates if g["p_value"] is not None},
+        measured={g["name"]: pair for g in gates if (pair := _number_and_limit(g))},
         sharpe_annual=account["sharpe_annual"],
         n_trades=account["n_trades"],
         alarms=tuple(verdict["alarms"]),
         gates=tuple(gate["name"] for gate in gates),
         seconds=seconds,
     )
+
+
+def _number_and_limit(gate: dict[str, Any]) -> tuple[float, float] | None:
+    """Return what a gate measured and asked for, None where that is more than a number each."""
+    pair = (gate["value"], gate["limit"])
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in pair):
+        return None
+    return (float(pair[0]), float(pair[1]))

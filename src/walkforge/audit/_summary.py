@@ -18,6 +18,7 @@ import numpy as np
 
 from walkforge.statistics import binomial_interval, uniformity
 
+from ._limit_curves import limit_curves
 from ._rates import MarketVerdict
 
 _EXACT = ("beats_chance", "knows_direction", "beats_random_entries")
@@ -52,6 +53,7 @@ def summary(verdicts: Sequence[MarketVerdict], *, costs: bool) -> dict[str, Any]
             }
             for name in names
         },
+        "limits": limit_curves(verdicts),
         "p_values": _p_values(verdicts, _EXACT if costs else (*_EXACT, *_EXACT_WITHOUT_COSTS)),
         "alarms": dict(Counter(alarm for one in verdicts for alarm in one.alarms)),
         "seconds": sum(one.seconds for one in verdicts),

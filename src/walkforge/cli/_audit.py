@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ._audit_faults import FaultOption, SeedsOption, audit_faults
+from ._audit_limits import LimitsOption, draw_limits
 from ._audit_own import CutsOption, FeaturesOption, LabelsOption, TimeframeOption, audit_parts
 from ._audit_rates import (
     EdgeOption,
@@ -25,7 +26,8 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: walkforge audit gru --bars bars/binance --seeds 20   |   "
         "walkforge audit --features my_features.py:make --bars bars/binance   |   "
         "walkforge audit --null 300 --out audits/null   |   "
-        "walkforge audit --planted 100 --edge 3 --edge 5 --out audits/planted"
+        "walkforge audit --planted 100 --edge 3 --edge 5 --out audits/planted   |   "
+        "walkforge audit --limits audits/null --limits audits/planted"
     )(audit)
 
 
@@ -50,6 +52,7 @@ def audit(
     planted: PlantedOption = None,
     edge: EdgeOption = None,
     kind: KindOption = None,
+    limits: LimitsOption = None,
     out: OutOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -65,7 +68,8 @@ def audit(
     With --null or --planted, takes a study's whole pipeline over many made markets, each with a
     verdict of its own, and tells how many models are let out. Exits 1 when more than 1 in 100 null
     markets surely are: when the whole 95 % interval lies above. The same command goes on where one
-    was cut off, and takes more markets.
+    was cut off, and takes more markets. With --limits, draws what each limit of the gates lets out
+    over such measurements, and what another limit would.
     """
     from walkforge.base import UsageError
 
@@ -84,6 +88,9 @@ def audit(
                 as_json=as_json,
             )
         )
+        return
+    if limits:
+        draw_limits(limits, out)
         return
     own = features is not None or labels is not None
     if own == (study_source is not None):

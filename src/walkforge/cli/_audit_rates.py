@@ -48,7 +48,8 @@ KindOption = Annotated[
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        help="Of --null, --planted: the folder to make or to go on with.", rich_help_panel=_PANEL
+        help="Of --null, --planted: the folder to make or to go on with; of --limits: the page.",
+        rich_help_panel=_PANEL,
     ),
 ]
 

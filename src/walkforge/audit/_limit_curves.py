@@ -1,0 +1,45 @@
+"""What each limit of the gates costs: how many markets would pass if it stood elsewhere.
+
+A gate that is a test has a limit on its p-value; the others have one on the number they measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from ._rates import MarketVerdict
+
+# The lower end of a 95 % interval above the limit says the same as p below this.
+_P_OF_INTERVAL = 0.025
+P_LIMITS = {"beats_random_entries": 0.05, "deflated_sharpe": 0.05}
+_LESS_PASSES = ("calibrated", "not_overconfident", "train_test_gap")
+# Of what is counted or merely asked to be there, no other limit makes sense.
+_WITHOUT_CURVE = ("finite_numbers",)
+
+
+def limit_curves(verdicts: Sequence[MarketVerdict]) -> dict[str, dict[str, Any]]:
+    """Return per gate what it would take to draw the share that passes over its limit.
+
+    `by` is `p_value` or `value`, `limit` the one in force (the median, where it differs from
+    market to market), `less_passes` whether smaller values pass, and `values` those of the
+    markets, rising. What was not measured is left out of `values` and passes nowhere.
+    """
+    names = dict.fromkeys(name for one in verdicts for name in one.gates)
+    curves = {}
+    for name in names:
+        tested = sorted(one.p_values[name] for one in verdicts if name in one.p_values)
+        pairs = [one.measured[name] for one in verdicts if name in one.measured]
+        if tested:
+            limit = P_LIMITS.get(name, _P_OF_INTERVAL)
+            curves[name] = _curve("p_value", tested, limit, less_passes=True)
+        elif pairs and name not in _WITHOUT_CURVE:
+            values, limits = (sorted(column) for column in zip(*pairs, strict=True))
+            less = name in _LESS_PASSES
+            curves[name] = _curve("value", values, median(limits), less_passes=less)
+    return curves
+
+
+def _curve(by: str, values: list[float], limit: float, *, less_passes: bool) -> dict[str, Any]:
+    return {"by": by, "limit": limit, "less_passes": less_passes, "values": values}
