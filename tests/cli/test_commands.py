@@ -74,6 +74,7 @@ def test_a_finished_run_prints_the_verdict_and_the_folder_last(tmp_path, monkeyp
 
 def test_judge_prints_the_verdict_and_strict_makes_it_the_exit_status(run):
     status, out, _ = call("judge", str(run))
+    assert re.search(r"of 2 symbols surely knows? the direction after counting all 2", out)
     assert status == 0
     assert "NOT FIT" in out
     status, out, _ = call("judge", str(run), "--strict", "--json", "--profile", "v8")

@@ -236,6 +236,32 @@ def _metrics(
             }
             for name, saving in saved.items()
         },
+        "by_symbol_tests": _tests(random, symbols),
+    }
+
+
+def _tests(random: np.random.Generator, symbols: tuple[str, ...]) -> dict[str, Any]:
+    """Return tests in which the first symbol knows the direction and the last is not tested."""
+
+    def entries(limit: float, found: bool) -> dict[str, Any]:
+        few = "no test: 3 independent blocks of time, at least 5 needed"
+        tested = {
+            symbol: {"value": limit + random.normal(0, 0.01), "n": 1880, "n_blocks": 90}
+            | {"p_value": 0.00002 if found and place == 0 else 0.31}
+            | {"p_adjusted": 0.000123 if found and place == 0 else 1.0}
+            for place, symbol in enumerate(symbols)
+        }
+        tested[symbols[-1]] |= {"p_value": None, "p_adjusted": None, "reason": few}
+        discoveries = [*symbols[:1]] if found else []
+        return {"n_tested": len(symbols) - 1, "discoveries": discoveries, "limit": limit} | {
+            "by_symbol": tested
+        }
+
+    return {
+        "false_discovery_rate": 0.05,
+        "adjusted_by": "Benjamini-Yekutieli",
+        "direction_auc": entries(0.5, True) | {"unit": "fraction"},
+        "log_loss": entries(0.0, False) | {"unit": "nats", "against": "prior"},
     }
 
 

@@ -163,6 +163,40 @@ def test_the_confusion_of_every_symbol_stands_below_the_pooled_one(
         np.testing.assert_allclose(found, expected.ravel(), atol=0.06)
 
 
+def test_symbols_that_are_surely_good_stand_first_and_are_named(
+    root: Node, finished_run: Path
+) -> None:
+    tests = read_json(finished_run / "metrics.json")["by_symbol_tests"]
+    section = root.by_id("symbols")
+    grid = list(section.all("table"))[-1]
+    rows = list(grid.all("tr"))[1:]
+    assert [next(row.all("th")).text for row in rows] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    for row in rows[:2]:
+        name = next(row.all("th")).text
+        entries = [tests[measure]["by_symbol"][name] for measure in ("direction_auc", "log_loss")]
+        keys = ("value", "p_value", "p_adjusted")
+        assert row.numbers == [entry[key] for entry in entries for key in keys]
+    assert [cell.text for cell in rows[2].all("td")][1:3] == ["–", "–"]
+    assert [cell.text for cell in grid.all("b")] == [
+        f"{tests['direction_auc']['by_symbol']['BTCUSDT']['value']:.4f}", "< 0.0001", "0.0001"
+    ]  # fmt: skip
+    told = list(section.all("p"))[2].text
+    assert "Of 3 symbols some look good by luck." in told
+    assert "Direction AUC: BTCUSDT. Log loss saved on prior: none. 1 symbol could not be" in told
+
+
+@pytest.mark.parametrize("symbols", [("BTCUSDT",), ("BTCUSDT", "ETHUSDT")])
+def test_nothing_is_counted_of_one_symbol_or_of_an_older_run(
+    tmp_path: Path, symbols: tuple[str, ...]
+) -> None:
+    folder = make_run(tmp_path / "run", symbols=symbols)
+    if len(symbols) > 1:
+        _rewrite(folder / "metrics.json", lambda value: value.pop("by_symbol_tests"))
+    section = read_page(write_report(folder)).by_id("symbols")
+    assert "by luck" not in section.text
+    assert len(list(section.all("table"))) == 1
+
+
 def test_classes_that_mean_trades_go_by_the_names_of_trades(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     study = folder / "study.yaml"

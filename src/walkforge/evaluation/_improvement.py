@@ -27,8 +27,7 @@ def improvement(
     `by_period` (quarters of the tested time), `by_symbol` and `by_seed`.
     Decisions with a probability that is not finite are left out.
     """
-    decision = _match(model, baseline, name)
-    per_row, per_decision = _pairs(model, baseline, decision)
+    per_row, per_decision = paired(model, baseline, name)
     rows, kept = per_row.take(per_row.finite), per_decision.take(per_decision.finite)
     asked = baseline.take(per_decision.finite)
     block, n_classes = plan.block_of(asked.time_ms), model.n_classes
@@ -43,6 +42,14 @@ def improvement(
         },
     )
     return gains.entries
+
+
+def paired(model: Rows, baseline: Rows, name: str) -> tuple[Pairs, Pairs]:
+    """Return the pairs per row of the model (n,), and per decision with the seeds averaged (k,).
+
+    Raises EvaluationError where the rows or the labels of the two do not match.
+    """
+    return _pairs(model, baseline, _match(model, baseline, name))
 
 
 def _match(model: Rows, baseline: Rows, name: str) -> IntArray:
@@ -73,7 +80,6 @@ def _keys(rows: Rows) -> np.ndarray:
 
 
 def _pairs(model: Rows, baseline: Rows, decision: IntArray) -> tuple[Pairs, Pairs]:
-    """Return the pairs per row of the model, and per decision with the seeds averaged."""
     model_loss, model_hit = losses_and_hits(model)
     loss, hit = losses_and_hits(baseline)
     n_seeds = np.bincount(decision)

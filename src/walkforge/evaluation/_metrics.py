@@ -14,6 +14,7 @@ from ._improvement import improvement
 from ._measure import block_of_measures, plan_of
 from ._rows import Rows, rows_of
 from ._series import series_names
+from ._symbol_tests import RIVAL, symbol_tests
 
 
 def metrics(
@@ -29,7 +30,8 @@ def metrics(
     `model`: blocks as from `measure`, `pooled`, `by_symbol`, `by_fold`, `by_seed`. `ensemble`:
     the same of the mean of all seeds, where there are several. `baselines`: the same for every
     name in the column `baseline`, but for the seeds. `improvement`: per baseline what the model
-    gains over it on the same rows, see `docs/evaluation.md`.
+    gains over it on the same rows. `by_symbol_tests`: which symbols are better than nothing, their
+    number counted; see `docs/evaluation.md`.
     `bootstrap`: the blocks of time, which are the same for all.
     Raises PredictionsError for an impossible table, EvaluationError where the rows of the model
     and of a baseline do not match.
@@ -41,17 +43,19 @@ def metrics(
     drawing = {"n_resamples": n_resamples, "seed": seed}
     apart = {"by_symbol": model.symbol, "by_fold": model.fold, "by_seed": model.seed}
     of_model = _measures(model, apart, plan, classes=classes, **drawing)
-    of_baselines, gains = {}, {}
+    of_baselines, gains, rival = {}, {}, None
     for name in names:  # one by one: the rows of all are several times those of the model
         rows = _rows_of_baseline(baselines, name, classes, symbols)
         apart = {"by_symbol": rows.symbol, "by_fold": rows.fold}
         of_baselines[name] = _measures(rows, apart, plan, classes=classes, **drawing)
         gains[name] = improvement(model, rows, plan, name=name, **drawing)
+        rival = rows if name == RIVAL else rival
     return {
         "model": of_model,
         **_ensemble(model, plan, classes=classes, **drawing),
         "baselines": of_baselines,
         "improvement": gains,
+        "by_symbol_tests": symbol_tests(model, rival, plan),
         "bootstrap": plan.as_dict() | {"level": LEVEL, **drawing},
     }
 

@@ -89,7 +89,7 @@ def tally(rows: Rows, block: Int[np.ndarray, " n"], n_blocks: int) -> Tally:
         brier=np.bincount(block, brier_losses(rows.p, rows.label), minlength=n_blocks),
         confidence=bin_sums(confidence, hit, block, n_blocks),
         each_class=np.stack(each_class, axis=1),
-        direction=_direction_sums(rows, block, n_blocks),
+        direction=direction_sums(rows, block, n_blocks),
         scores=[_score_histogram(rows.p[:, k], rows.label == k, block, n_blocks) for k in classes],
     )
 
@@ -139,7 +139,7 @@ def _edges(values: FloatArray, n_bins: int) -> FloatArray:
     return edges[edges > ordered[0]]
 
 
-def _direction_sums(rows: Rows, block: IntArray, n_blocks: int) -> Float[np.ndarray, "K 2"]:
+def direction_sums(rows: Rows, block: IntArray, n_blocks: int) -> Float[np.ndarray, "K 2"]:
     """Return per block the sum and number of shares of the area of up against down.
 
     Each series of each network is ranked by itself: a network that was trained on more ups than

@@ -8,6 +8,7 @@ from ._blocks import Section, absent, join, prose, sources, table
 from ._html import Child, Html, tag
 from ._run import Run, at, entries
 from ._scores import SCORES, measure_cell, rows_of, strongest_baseline
+from ._symbol_tests import symbol_tests
 from ._words import NOTHING, decimals, exact, is_number, number, spoken
 
 _SHOWN = tuple(
@@ -16,7 +17,7 @@ _SHOWN = tuple(
 
 
 def symbols(run: Run) -> Section:
-    """Return one row per symbol: its scores, and what trading it made."""
+    """Return one row per symbol: its scores, what trading it made, and its tests."""
     traded = entries(run.backtest, "by_symbol")
     grid = _breakdown(run, "by_symbol", "Symbol", traded)
     if grid is None:
@@ -25,7 +26,7 @@ def symbols(run: Run) -> Section:
         "Good is a table whose rows resemble each other: an edge that one symbol carries alone is "
         "more likely that symbol's history than a rule."
     )
-    return Section("symbols", "Symbols", join(prose(words), grid))
+    return Section("symbols", "Symbols", join(prose(words), grid, symbol_tests(run)))
 
 
 def stability(run: Run) -> Section:

@@ -16,6 +16,7 @@ from ._folder import RunFolder
 from ._gpt_tokens import measure_tokens
 from ._load import load
 from ._study import Study
+from ._symbols_told import symbols_told
 from ._trials import n_trials_of, trials_told
 from ._watcher import Watcher
 
@@ -39,17 +40,18 @@ def judge(path: Path, profile: str | None = None) -> dict[str, Any]:
         if not folder.has(name):
             raise RunError(f"{path}: {name} is missing; continue with `walkforge resume {path}`")
     facts, traded = folder.read_json("run.json"), folder.read_json("backtest.json")
+    metrics = folder.read_json("metrics.json")
     kind = facts.get("kind")
     # What taught the weights that it began with is part of where its bars come from.
     before = [{"provenance": name} for name in facts.get("base", {}).get("provenances", [])]
     verdict = gates.judge(
-        metrics=folder.read_json("metrics.json"),
+        metrics=metrics,
         diagnostics=folder.read_json("diagnostics.json"),
         backtest=traded,
         data_info={"bars": folder.read_json("data_info.json"), "before": before},
         profile=profile or load(folder / "study.yaml").judge.profile,
         without=_NOT_ASKED.get(kind, {}),
-        notes=trials_told(folder, traded["pooled"].get("n_trials")),
+        notes=[*trials_told(folder, traded["pooled"].get("n_trials")), *symbols_told(metrics)],
     )
     folder.write_json("verdict.json", verdict)
     report.write_report(folder.path)
