@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ._resident import Walks
+from ._uncompiled import uncompiled
 from ._walks import ALL_BATCHED, WalkChoice
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
@@ -110,7 +111,7 @@ BATCHED_GRU: Walks = (gru_walk, gru_walk_back)
 
 # The walk through time works in place, which a compiler would first have to undo: compiled on a CPU
 # it took 80 s to become half as fast.
-@torch.compiler.disable
+@uncompiled
 def gru_layer(
     x_MTBI: Tensor, weights: GruWeights, choice: WalkChoice = ALL_BATCHED
 ) -> tuple[Tensor, Tensor]:

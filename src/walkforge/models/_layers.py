@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ._architecture import StateViews
+from ._uncompiled import uncompiled
 
 _EPSILON = 1e-5  # as in nn.LayerNorm and nn.BatchNorm1d
 _MOMENTUM = 0.1  # as in nn.BatchNorm1d
@@ -71,7 +72,7 @@ def packed_batch_norm(state: StateViews, name: str, x_MBD: Tensor, *, training: 
     return (x_MBD - mean_MD[:, None]) * scale_MD[:, None] + state[f"{name}.bias"][:, None]
 
 
-@torch.compiler.disable  # a compiler refuses to write into a view of the flat state
+@uncompiled  # a compiler refuses to write into a view of the flat state
 def _follow(running_MD: Tensor, batch_MD: Tensor) -> None:
     with torch.no_grad():
         running_MD.lerp_(batch_MD.detach().to(running_MD.dtype), _MOMENTUM)

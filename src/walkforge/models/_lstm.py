@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ._architecture import StateViews
 from ._lstm_layer import LstmWeights, lstm_layer
+from ._uncompiled import uncompiled
 from ._walks import ALL_BATCHED, WalkChoice
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -48,7 +49,7 @@ def _fused_on_cpu(x_MTBI: Tensor) -> bool:
     return on_cpu and torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
 
 
-@torch.compiler.disable  # the compiler mistakes the kernel's missing workspace for a tensor
+@uncompiled  # the compiler mistakes the kernel's missing workspace for a tensor
 def _one_by_one(state: StateViews, places: list[str], x_MTBI: Tensor) -> tuple[Tensor, Tensor]:
     """Return what `packed_lstm` does, member by member."""
     # Taken apart once: a slice for each member would make a gradient of all members for each.

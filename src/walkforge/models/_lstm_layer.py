@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ._resident import Walks
+from ._uncompiled import uncompiled
 from ._walks import ALL_BATCHED, WalkChoice
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
@@ -140,7 +141,7 @@ def _steps_at_once(gates_LTBG: Tensor) -> int:
 BATCHED_LSTM: Walks = (lstm_walk, lstm_walk_back)
 
 
-@torch.compiler.disable  # as `gru_layer`: a compiler would first have to undo what is in place
+@uncompiled  # as `gru_layer`: a compiler would first have to undo what is in place
 def lstm_layer(
     x_LTBI: Tensor, weights: LstmWeights, choice: WalkChoice = ALL_BATCHED
 ) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from walkforge.base import OwnPart, TrainingError
 from ._architecture import StateViews
 from ._dropout import MemberDropout
 from ._own_dropout import KeyedModule
+from ._uncompiled import uncompiled
 
 _PROBE_ROWS = 5
 # Copies that a thread keeps: one for training, one for prediction, and those of a study before.
@@ -47,7 +48,7 @@ class OwnNetwork:
         return module
 
     # A compiler would look into the user's code, and stop at what it does not know.
-    @torch.compiler.disable
+    @uncompiled
     def forward(
         self, state: StateViews, x_MBTF: Tensor, *, dropout: MemberDropout | None
     ) -> Tensor:
