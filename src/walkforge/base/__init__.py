@@ -39,6 +39,7 @@ from ._own import OwnPart, absolute_own, load_own, split_own
 from ._seeds import derive_seed
 from ._silent import Silent
 from ._time import TIMEFRAMES_MS, parse_utc_ms, parse_when_ms, timeframe_ms, utc_text
+from ._turns import taking_turns
 
 __all__ = [
     "TIMEFRAMES_MS",
@@ -95,6 +96,7 @@ __all__ = [
     "read_json",
     "resident_bytes",
     "split_own",
+    "taking_turns",
     "timeframe_ms",
     "usable_cores",
     "utc_text",

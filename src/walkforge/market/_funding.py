@@ -22,6 +22,7 @@ from walkforge.base import (
     atomic_path,
     digest_of_arrays,
     one_of,
+    taking_turns,
     utc_text,
 )
 
@@ -29,7 +30,6 @@ from ._bars import PROVENANCES
 from ._frames import write_parquet
 from ._metadata import read_metadata
 from ._spans import Span, join_spans
-from ._turns import taking_turns
 from ._writing import common_provenance
 
 FUNDING = "funding.parquet"
@@ -148,7 +148,7 @@ def write_funding(
         frame.sort("timestamp") if "timestamp" in frame else frame, name, provenance
     )
     try:
-        with taking_turns(path):
+        with taking_turns(path, BarsError):
             stored = read_funding(symbol_folder)
             if stored is not None:
                 provenance = common_provenance(name, stored.provenance, provenance)

@@ -8,10 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from walkforge.base import BarsError, UsageError, listed, nearest, write_json
+from walkforge.base import BarsError, UsageError, listed, nearest, taking_turns, write_json
 
 from ._instrument import Instrument
-from ._turns import taking_turns
 
 INSTRUMENTS = "instruments.json"
 _WAY_OUT = "take the file away and fetch the venue's instruments again"
@@ -54,7 +53,7 @@ def write_instruments(
     path = venue_folder / INSTRUMENTS
     given = {name: _as_entry(one, source, fetched_at) for name, one in instruments.items()}
     try:
-        with taking_turns(path):
+        with taking_turns(path, BarsError):
             read_instruments(venue_folder)  # refuses what is damaged: nothing of it would survive
             known = _entries(path) if path.is_file() else {}
             merged = dict(sorted({**known, **given}.items()))

@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from walkforge.base import BarsError, IntArray, counted, digest_of_file, timeframe_ms, utc_text
+from walkforge.base import (
+    BarsError,
+    IntArray,
+    counted,
+    digest_of_file,
+    taking_turns,
+    timeframe_ms,
+    utc_text,
+)
 
 from ._calendar import CALENDAR_SHOWS_MS, DAY_MS, infer_calendar
 from ._columns import ROUNDING_FRAC
@@ -28,7 +36,6 @@ from ._parts import by_period, read_part, refuse_damage, scan_parts, write_part
 from ._rows import Joined, Rows, join_rows
 from ._series import collect, part_is_gone
 from ._spans import Span
-from ._turns import taking_turns
 
 _BEGUN = ".begun"
 # Our own parts, and files half written; whatever else lies in a series' folder is not ours.
@@ -74,7 +81,7 @@ def writing(folder: Path, timeframe: str) -> Iterator[None]:
 
     Raises BarsError where another writer keeps it too long.
     """
-    with taking_turns(folder / timeframe):
+    with taking_turns(folder / timeframe, BarsError):
         try:
             yield
         finally:

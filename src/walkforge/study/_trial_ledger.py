@@ -7,13 +7,12 @@ What the lines say is `_trial_entries`' business.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from walkforge.base import RunError, json_text
+from walkforge.base import RunError, json_text, taking_turns
 
 from ._folder import workspace
 
@@ -99,7 +98,7 @@ def add_lines(wanted: Callable[[Ledger], Sequence[Line]]) -> Ledger:
     """
     path = ledger_path()
     try:
-        with _turn(path):
+        with taking_turns(path, RunError, patience_s=_PATIENCE_S):
             ledger = read_ledger()
             return _added(ledger, wanted(ledger))
     except OSError as error:
@@ -128,26 +127,6 @@ def _added(ledger: Ledger, lines: Sequence[Line]) -> Ledger:
         os.fsync(file.fileno())
     said = (*ledger.lines, *(_plain(text) for text in texts))
     return Ledger(ledger.path, digests=tuple(digests), lines=said)
-
-
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Hold the ledger for adding; other writers wait, readers do not."""
-    from filelock import FileLock, Timeout
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=_PATIENCE_S)
-    except Timeout:
-        raise RunError(
-            f"{path}: another process has been writing it for {_PATIENCE_S:g} seconds; wait for "
-            "it, or end it"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _digest(line: bytes) -> str:
