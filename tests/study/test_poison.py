@@ -10,6 +10,7 @@ import pytest
 from study_runs import small_bars, small_study
 from walkforge import features
 from walkforge.base import Silent, parse_utc_ms
+from walkforge.market import noise_after
 from walkforge.study._baselining import Baselining
 from walkforge.study._learn import Learning
 from walkforge.study._prepare import prepare
@@ -24,24 +25,8 @@ RULES = {
 
 
 def _poisoned(bars, from_ms):
-    """Return bars with wild noise in every bar that is not complete before `from_ms`."""
-    random = np.random.default_rng(99)
-    late = bars.closes_at >= from_ms
-    n = int(late.sum())
-    close = 500.0 * np.exp(np.cumsum(random.normal(0, 0.05, n)))
-    open_ = close * np.exp(random.normal(0, 0.05, n))
-    noise = {
-        "open": open_,
-        "close": close,
-        "high": np.maximum(open_, close) * 1.1,
-        "low": np.minimum(open_, close) * 0.9,
-        "volume": random.lognormal(9, 3, n),
-    }
-    changed = {name: getattr(bars, name).copy() for name in noise}
-    for name, values in noise.items():
-        changed[name][late] = values
-    fields = ("venue", "symbol", "timeframe", "timestamp", "provenance", "calendar")
-    return type(bars)(**{name: getattr(bars, name) for name in fields}, **changed)
+    """Return bars with noise in place of all that are not complete before `from_ms`."""
+    return noise_after(bars, int((bars.closes_at < from_ms).sum()), seed=99)
 
 
 def _folds(prepared):

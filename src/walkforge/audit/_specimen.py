@@ -14,12 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from walkforge import backtest
 from walkforge import study as rooms
 from walkforge.base import Silent
-from walkforge.market import Bars
+from walkforge.market import Bars, noise_after
 from walkforge.study import GptLearning, GptStudy, Learning, Prepared, Results, Study, Trial
 
 from ._shrink import PIPELINE_BARS, moments_of, newest, small_study
@@ -146,23 +144,5 @@ class Specimen:
 
 
 def poison(bars: Bars, from_ms: int) -> Bars:
-    """Return bars with wild noise in every bar that is not complete before `from_ms`, ms UTC.
-
-    Stamps stay, so that folds stay.
-    """
-    random = np.random.default_rng(99)
-    late = bars.closes_at >= from_ms
-    n = int(late.sum())
-    close = 500.0 * np.exp(np.cumsum(random.normal(0, 0.05, n)))
-    open_ = close * np.exp(random.normal(0, 0.05, n))
-    noise = {
-        "open": open_,
-        "close": close,
-        "high": np.maximum(open_, close) * 1.1,
-        "low": np.minimum(open_, close) * 0.9,
-        "volume": random.lognormal(9, 3, n),
-    }
-    changed = {name: getattr(bars, name).copy() for name in noise}
-    for name, values in noise.items():
-        changed[name][late] = values
-    return replace(bars, **changed)
+    """Return bars with noise in place of all that are not complete before `from_ms`, ms UTC."""
+    return noise_after(bars, int((bars.closes_at < from_ms).sum()), seed=99)
