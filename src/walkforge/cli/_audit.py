@@ -1,6 +1,5 @@
 """`audit`: the honesty laboratory."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,12 @@ from ._audit_rates import (
     Wish,
     measure_rates,
 )
-from ._options import JsonOption, SetOption
+from ._options import BarsOption, JsonOption, SetOption, SymbolsOption
+
+_StudyArgument = Annotated[
+    str | None, typer.Argument(metavar="[STUDY]", help="A preset or a YAML file.")
+]
+_SeedOption = Annotated[int, typer.Option(min=0, help="Of the random cuts, or of the markets.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,22 +36,16 @@ def add_to(app: typer.Typer) -> None:
 
 
 def audit(
-    study_source: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="A preset or a YAML file.")
-    ] = None,
-    bars: Annotated[
-        Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
-    ] = None,
-    symbols: Annotated[
-        Path | None, typer.Option(help="File of symbols to take: JSON, or text with one per line.")
-    ] = None,
+    study_source: _StudyArgument = None,
+    bars: BarsOption = None,
+    symbols: SymbolsOption = None,
     fault: FaultOption = None,
     seeds: SeedsOption = 1,
     features: FeaturesOption = None,
     labels: LabelsOption = None,
     timeframe: TimeframeOption = None,
     cuts: CutsOption = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random cuts, or of the markets.")] = 0,
+    seed: _SeedOption = 0,
     null: NullOption = None,
     planted: PlantedOption = None,
     edge: EdgeOption = None,
@@ -73,6 +71,7 @@ def audit(
     """
     from walkforge.base import UsageError
 
+    own = features is not None or labels is not None
     if null is not None or planted is not None:
         measure_rates(
             Wish(
@@ -88,14 +87,9 @@ def audit(
                 as_json=as_json,
             )
         )
-        return
-    if limits:
+    elif limits:
         draw_limits(limits, out)
-        return
-    own = features is not None or labels is not None
-    if own == (study_source is not None):
-        raise UsageError("name a STUDY, or --features or --labels PATH.py:NAME with --bars FOLDER")
-    if study_source is None:
+    elif own and study_source is None:
         audit_parts(
             features,
             labels,
@@ -105,13 +99,15 @@ def audit(
             seed=seed,
             as_json=as_json,
         )
-        return
-    audit_faults(
-        study_source,
-        bars=bars,
-        symbols=symbols,
-        faults=fault,
-        n_seeds=seeds,
-        overrides=overrides or [],
-        as_json=as_json,
-    )
+    elif study_source is not None and not own:
+        audit_faults(
+            study_source,
+            bars=bars,
+            symbols=symbols,
+            faults=fault,
+            n_seeds=seeds,
+            overrides=overrides or [],
+            as_json=as_json,
+        )
+    else:
+        raise UsageError("name a STUDY, or --features or --labels PATH.py:NAME with --bars FOLDER")

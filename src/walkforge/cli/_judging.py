@@ -6,15 +6,12 @@ from typing import Annotated
 
 import typer
 
-from ._options import JsonOption, SetOption
+from ._options import BarsOption, JsonOption, SetOption
 
 RunArgument = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder.")]
 ModelArgument = Annotated[
     Path | None,
     typer.Argument(metavar="[RUN]", help="A run folder; with --live also a bundle."),
-]
-BarsOption = Annotated[
-    Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
 ]
 
 

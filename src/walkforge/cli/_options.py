@@ -6,6 +6,12 @@ from typing import Annotated
 
 import typer
 
+BarsOption = Annotated[
+    Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
+]
+SymbolsOption = Annotated[
+    Path | None, typer.Option(help="File of symbols to take: JSON, or text with one per line.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in training.epochs=3."),

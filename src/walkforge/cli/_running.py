@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._options import (
+    BarsOption,
     DevicesOption,
     JsonOption,
     NodesOption,
     SetOption,
     ShardedOption,
+    SymbolsOption,
     device_overrides,
 )
 
@@ -37,12 +39,8 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     study_source: Annotated[str, typer.Argument(metavar="STUDY", help="A preset or a YAML file.")],
-    bars: Annotated[
-        Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
-    ] = None,
-    symbols: Annotated[
-        Path | None, typer.Option(help="File of symbols to take: JSON, or text with one per line.")
-    ] = None,
+    bars: BarsOption = None,
+    symbols: SymbolsOption = None,
     out: _OutOption = None,
     overrides: SetOption = None,
     devices: DevicesOption = None,

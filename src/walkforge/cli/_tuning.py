@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._options import JsonOption, SetOption
+from ._options import BarsOption, JsonOption, SetOption, SymbolsOption
 
 if TYPE_CHECKING:
     from walkforge.study import Trial
@@ -26,12 +26,8 @@ def tune(
     study_source: Annotated[
         str | None, typer.Argument(metavar="STUDY", help="A preset or a YAML file.")
     ] = None,
-    bars: Annotated[
-        Path | None, typer.Option(help="Folder of one venue, laid out SYMBOL/TIMEFRAME.parquet.")
-    ] = None,
-    symbols: Annotated[
-        Path | None, typer.Option(help="File of symbols to take: JSON, or text with one per line.")
-    ] = None,
+    bars: BarsOption = None,
+    symbols: SymbolsOption = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Settings to try in all.  [default: the study's, 20]")
     ] = None,
