@@ -33,6 +33,10 @@ def test_two_runs_are_told_apart_in_80_columns_and_a_page_lies_beside(here):
     assert lines[-1] == "comparison.html"
     assert lines[1] == "The same predictions"
     assert "B (wide) and A (base) predict alike" in out
+    told = " ".join(out.split())
+    assert "No run is surely better than A (base) by log loss: luck alone would make B" in told
+    assert "rows that all share); B predicted alike." in told
+    assert "(PBO) cannot be told: 1 day in common, at least 80 needed." in told
     assert "my[bold]bars" in out, "a name is no markup"
     widths = next(line for line in lines if line.startswith("model.widths"))
     assert widths.split(maxsplit=1)[1].split() == ["[16]", "[32]"]
@@ -78,6 +82,8 @@ def test_json_is_the_data_alone_and_leaves_no_page_unless_asked(here):
     data = json.loads(out)
     assert [run["name"] for run in data["runs"]] == ["base", "wide"]
     differ = {row["key"]: row["values"] for row in data["settings"]["differ"]}
+    assert (data["best_of"]["p_value"], data["best_of"]["untested"]) == (1.0, ["B"])
+    assert data["overfitting"]["comparable"] is False
     assert differ == {"data.bars": [None, "my[bold]bars"], "model.widths": [[16], [32]]}
     assert sorted(path.name for path in here.iterdir()) == ["runs"]
     words = ("--json", "--out", "pages/mine.html")

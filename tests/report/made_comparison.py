@@ -35,8 +35,33 @@ def make_comparison(
             ],
         },
         "tests": tests,
+        "best_of": _best_of([run["letter"] for run in runs[1:]], comparable),
+        "overfitting": _overfitting(comparable),
         "notes": [note] if note else [],
     }
+
+
+def _best_of(letters: list[str], comparable: bool) -> dict[str, Any]:
+    if not comparable:
+        reason = "no other run can be set against it by log loss"
+        return {"tested": [], "left_out": letters, "comparable": False, "reason": reason}
+    return {
+        "tested": letters, "left_out": [], "comparable": True, "n": 4090, "n_times": 2045,
+        "from": "2024-01-01 00:00", "to": "2024-06-01 00:00", "p_value": 0.0042,
+        "p_lower": 0.0031, "p_upper": 0.0052, "superior": ["B"], "untested": letters[2:],
+        "log_loss_saved": {letter: 0.0031 - 0.002 * k for k, letter in enumerate(letters)},
+        "bootstrap": {"block_times": 12.0, "label_span_times": 5.0, "n_resamples": 4000, "seed": 0},
+    }  # fmt: skip
+
+
+def _overfitting(comparable: bool) -> dict[str, Any]:
+    if not comparable:
+        return {"comparable": False, "reason": "5 days in common, at least 80 needed"}
+    return {
+        "n_common_days": 250, "from": "2024-01-01", "to": "2024-09-06", "comparable": True,
+        "pbo": 0.62, "pbo_by_luck": 2 / 3, "probability_of_loss": 0.41, "n_accounts": 3,
+        "n_blocks": 16, "n_splits": 12870,
+    }  # fmt: skip
 
 
 def _run(place: int, name: str) -> dict[str, Any]:

@@ -62,6 +62,21 @@ def test_tests_show_rows_shares_and_both_p_values(root: Node) -> None:
     assert _row(tests, "Daily profit gained")[0] == "5 common days"
 
 
+def test_which_runs_are_surely_better_stands_beside_what_choosing_is_worth(
+    tmp_path: Path,
+) -> None:
+    data = make_comparison(("base", "wide", "deep", "twin"))
+    data["best_of"]["left_out"] = ["C"]
+    section = _page(tmp_path, data).by_id("choice")
+    best, overfitting = section.all("table")
+    assert _row(best, "Better than A") == ["▲ surely", "not asked", "predicts alike"]
+    assert _row(best, "Log loss saved")[:2] == ["+0.0031", "+0.0011"]
+    assert "SPA: p = 0.0042 that none is better, with its bounds p = 0.0031" in section.text
+    assert _row(overfitting, "Probability of backtest overfitting") == ["0.62"]
+    assert _row(overfitting, "Splits") == ["12,870of 16 blocks"]
+    assert _row(overfitting, "The same by luck") == ["0.67"]
+
+
 def test_forecasts_stand_beside_the_scores_where_runs_forecast(tmp_path: Path) -> None:
     data = make_comparison(("base", "wide", "deep"))
     for place, run in enumerate(data["runs"][:2]):
@@ -134,7 +149,11 @@ def test_what_an_older_run_did_not_keep_is_a_dash(root: Node) -> None:
 def test_runs_that_cannot_be_compared_say_why_and_mark_nothing(tmp_path: Path) -> None:
     root = _page(tmp_path, make_comparison(comparable=False))
     assert "no row is common to both" in _row(_table(root, "tests"), "Common rows")[0]
-    assert "better than A" not in root.text
+    assert "better than A" not in root.text.replace("Is any run better than A?", "")
+    choice = root.by_id("choice")
+    assert list(choice.all("table")) == []
+    assert "cannot be told: no other run can be set against it by log loss." in choice.text
+    assert "cannot be told: 5 days in common, at least 80 needed." in choice.text
     ids = [node.attributes.get("id", "") for node in root.all("div", "plot")]
     assert ids == ["plot-equity", "plot-losses"]
 

@@ -140,6 +140,16 @@ def test_worthless_trials_are_called_superior_in_about_five_of_a_hundred_worlds(
     assert 0.35 < np.mean(np.array(p) < 0.5) < 0.65
 
 
+def test_blocks_are_as_long_as_outcomes_are_known_to_overlap():
+    losses = np.random.default_rng(10).normal(size=(300, 3))
+    found = superior_trials(np.zeros(300), losses, _names(3), n_resamples=99)
+    longer = superior_trials(np.zeros(300), losses, _names(3), n_resamples=99, least_block=24)
+    assert found.block_length < 10
+    assert longer.block_length == 24
+    same = superior_trials(np.zeros(300), losses, _names(3), n_resamples=99, least_block=1)
+    assert same == found
+
+
 def test_a_trial_that_never_differs_is_set_aside_by_name():
     random = np.random.default_rng(8)
     benchmark = random.normal(size=200)

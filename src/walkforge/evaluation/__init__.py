@@ -16,6 +16,7 @@ from ._read import read_answers, read_predictions
 from ._rows import classes_of
 from ._sequential import hits_test, one_after_another
 from ._series import series_names
+from ._superior_models import superior_models
 from ._token_metrics import TokenRows, TokenScores, token_metrics
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "read_answers",
     "read_predictions",
     "series_names",
+    "superior_models",
     "token_metrics",
 ]

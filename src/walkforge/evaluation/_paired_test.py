@@ -1,9 +1,8 @@
 """Is one model better than another? Tested on the decisions that both made out of sample.
 
-Shapes: n decisions of a table, k common ones
+Shapes: k common decisions
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,33 +12,12 @@ from walkforge.base import FloatArray, IntArray, utc_text
 
 from ._blocks import plan_times
 from ._bootstrap import measured, p_value, resample
-from ._pairs import Pairs, add_parts, gains_apart, gains_of, losses_and_hits
-from ._rows import Rows, classes_of, rows_of
+from ._decisions import LABEL_UNCLEAR, Decisions, decisions_of, symbols_of
+from ._pairs import Pairs, add_parts, gains_apart, gains_of
+from ._rows import classes_of
 
 LABELS_MAY_DIFFER_FRAC = 0.05
 """Limits fitted on other training slices move a few labels near them; more is another question."""
-
-_LABEL_UNCLEAR = -1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Decisions:
-    """One row per time and symbol (n,), the seeds averaged."""
-
-    time_ms: IntArray
-    span_ms: IntArray
-    symbol: IntArray
-    label: IntArray
-    """_LABEL_UNCLEAR where a decision's rows do not agree."""
-    loss: FloatArray
-    hit: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.time_ms)
-
-    def take(self, chosen: np.ndarray) -> "_Decisions":
-        columns = (getattr(self, name)[chosen] for name in self.__dataclass_fields__)
-        return _Decisions(*columns)
 
 
 def paired_test(
@@ -59,9 +37,9 @@ def paired_test(
     same, or more labels differ than allowed; rows whose labels differ are otherwise left out and
     counted. Raises PredictionsError or EvaluationError for an impossible table.
     """
-    names, symbols = (classes_of(reference), classes_of(other)), _symbols_of(reference, other)
+    names, symbols = (classes_of(reference), classes_of(other)), symbols_of(reference, other)
     ours, theirs = (
-        _decisions_of(table, classes, symbols)
+        decisions_of(table, classes, symbols)
         for table, classes in zip((reference, other), names, strict=True)
     )
     both = _common(ours, theirs, len(symbols))
@@ -91,54 +69,19 @@ def paired_mean(
     return entry | {"n_blocks": n_blocks, "p_value": p_value(means, n_blocks)}
 
 
-def _symbols_of(*tables: pl.DataFrame) -> tuple[str, ...]:
-    return tuple(sorted({name for table in tables for name in _keyed(table)["symbol"].unique()}))
-
-
-def _keyed(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with the timeframe as a part of the symbol, where it has both."""
-    if not {"symbol", "timeframe"} <= set(table.columns):
-        return table
-    return table.with_columns(symbol=pl.format("{}/{}", "symbol", "timeframe")).drop("timeframe")
-
-
-def _decisions_of(
-    table: pl.DataFrame, classes: tuple[str, ...], symbols: tuple[str, ...]
-) -> _Decisions:
-    rows = rows_of(_keyed(table), classes, symbols=symbols)
-    first = np.ones(len(rows), dtype=np.bool_)
-    first[1:] = (np.diff(rows.time_ms) != 0) | (np.diff(rows.symbol) != 0)
-    loss, hit = losses_and_hits(rows)
-    decision = np.cumsum(first) - 1
-    n_rows = np.bincount(decision)
-    return _Decisions(
-        time_ms=rows.time_ms[first],
-        span_ms=np.maximum.reduceat(rows.span_ms, np.flatnonzero(first)),
-        symbol=rows.symbol[first],
-        label=_agreed_labels(rows, np.flatnonzero(first)),
-        loss=np.bincount(decision, loss) / n_rows,
-        hit=np.bincount(decision, hit) / n_rows,
-    )
-
-
-def _agreed_labels(rows: Rows, starts: IntArray) -> IntArray:
-    low = np.minimum.reduceat(rows.label, starts)
-    return np.where(low == np.maximum.reduceat(rows.label, starts), low, _LABEL_UNCLEAR)
-
-
-def _common(ours: _Decisions, theirs: _Decisions, n_symbols: int) -> tuple[_Decisions, _Decisions]:
+def _common(ours: Decisions, theirs: Decisions, n_symbols: int) -> tuple[Decisions, Decisions]:
     """Return the decisions (k,) that both made, in the same order."""
     one, other = (side.time_ms * n_symbols + side.symbol for side in (ours, theirs))
     _, left, right = np.intersect1d(one, other, assume_unique=True, return_indices=True)
     return ours.take(left), theirs.take(right)
 
 
-def _agree(left: _Decisions, right: _Decisions) -> np.ndarray:
-    return (left.label == right.label) & (left.label != _LABEL_UNCLEAR)
+def _agree(left: Decisions, right: Decisions) -> np.ndarray:
+    return (left.label == right.label) & (left.label != LABEL_UNCLEAR)
 
 
 def _counts(
-    ours: _Decisions, theirs: _Decisions, left: _Decisions, right: _Decisions
+    ours: Decisions, theirs: Decisions, left: Decisions, right: Decisions
 ) -> dict[str, Any]:
     """Return how much is common, and what share of each table that is."""
     finite = np.isfinite(left.loss) & np.isfinite(right.loss)
@@ -175,8 +118,8 @@ def _why_not(
 
 
 def _tested(
-    left: _Decisions,
-    right: _Decisions,
+    left: Decisions,
+    right: Decisions,
     symbols: tuple[str, ...],
     n_classes: int,
     *,

@@ -8,6 +8,7 @@ from typing import Any
 from walkforge.base import write_text
 
 from ._blocks import Section, absent, join, prose
+from ._comparison_choice import choice_section
 from ._comparison_pictures import equity_overlay, gain_picture, loss_overlay, token_gain_picture
 from ._comparison_tables import (
     cost_table,
@@ -40,6 +41,7 @@ def _page(data: dict[str, Any]) -> str:
         headline=_headline(data),
         sections=[
             _tests(data),
+            choice_section(data),
             _settings(data),
             _measures(data),
             *_tokens(data),

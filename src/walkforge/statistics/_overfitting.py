@@ -24,7 +24,8 @@ class BacktestOverfitting:
     pbo: float
     """The probability of backtest overfitting: the share of splits in which the trial that was
     best in sample is no better than the median out of sample. About 0.5 where trials do not
-    differ, near 0 where one is truly better, above 0.5 where what was best turns worst."""
+    differ ((N + 1) / 2N for an odd N), near 0 where one is truly better, above
+    that where what was best turns worst."""
     logits: FloatArray
     """ln(w / (1 - w)) a split (C,), w the chosen trial's rank out of sample over N + 1."""
     chosen: IntArray

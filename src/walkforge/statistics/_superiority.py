@@ -43,6 +43,7 @@ def superior_trials(
     *,
     n_resamples: int = 1000,
     seed: int = 0,
+    least_block: int = 1,
 ) -> SuperiorTrials:
     """Return whether any of k trials loses less than the benchmark, and which do.
 
@@ -54,7 +55,8 @@ def superior_trials(
     Formalized Data Snooping, Econometrica 73(4), with Hansen's centres (Hsu, Hsu and Kuan 2010).
 
     Stationary bootstrap; one block length for all trials, so that they stay together: the median
-    of their best ones, rounded up. p-values count the trials themselves as one more resample and
+    of their best ones, rounded up, and no less than `least_block` times, for losses of outcomes
+    that are known to overlap. p-values count the trials themselves as one more resample and
     so are never 0. Time grows with T^2 k: meant for thousands of days. Raises EvaluationError
     below FEWEST_VALUES times or 19 resamples, for other shapes, names given twice and losses that
     are not finite.
@@ -63,7 +65,7 @@ def superior_trials(
     gain = benchmark_loss[:, None] - trial_losses
     varies = np.ptp(gain, axis=0) > 1e-12 * np.abs(gain).max(axis=0)
     tested = [name for name, one in zip(names, varies, strict=True) if one]
-    length = _block_length(gain[:, varies])
+    length = max(_block_length(gain[:, varies]), least_block)
     p, superior = (
         _step_down(_studentised(gain[:, varies], length), length, n_resamples, seed)
         if tested

@@ -6,7 +6,6 @@ The first run is the reference; every other one is tested against it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,11 @@ import numpy as np
 import polars as pl
 
 from walkforge import evaluation, statistics
-from walkforge.base import IntArray, UsageError, timeframe_ms, utc_text
+from walkforge.base import UsageError, utc_text
 
+from ._compare_choice import best_of, overfitting
+from ._compare_choice_words import sentence_of_best, sentence_of_overfitting
+from ._compare_days import DAY_MS, Days, days_of
 from ._compare_runs import Compared, read_compared
 from ._compare_settings import differing_settings, labels_that_differ, notes_on
 from ._compare_tokens import token_test
@@ -31,50 +33,39 @@ LEAST_DAYS = 20
 _MEASURES = ("log_loss", "accuracy", "balanced_accuracy")
 _FORECAST_LOSSES = ("crps", "absolute_error")
 _TOKEN_LOSSES = ("log_loss", "accuracy")
-_DAY_MS = 86_400_000
-_COLUMNS = ("timestamp", "symbol", "timeframe", "fold", "seed", "label", "resolved_at")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Days:
-    """What a run's backtest earned by the UTC day of the bar that was decided on."""
-
-    day: IntArray
-    """Days since 1970 with a prediction, rising (n,)."""
-    pnl: np.ndarray
-    """Quote currency after fees (n,); 0 where nothing was entered."""
-    traded: bool
 
 
 def compare(paths: Sequence[Path], *, n_resamples: int = 4000, seed: int = 0) -> dict[str, Any]:
     """Return what `walkforge compare --json` prints, see `docs/report.md`: plain data.
 
     Every run after the first is tested against the first on their common out-of-sample rows, with
-    `n_resamples` of the block bootstrap; p-values are adjusted over the runs by Holm. Raises
-    UsageError for fewer than two folders or the same one twice, RunError for a folder that is no
-    run, is not finished or holds a damaged file.
+    `n_resamples` of the block bootstrap; p-values are adjusted over the runs by Holm. `best_of`
+    asks of all at once whether any is better, `overfitting` what choosing by profit is worth.
+    Raises UsageError for fewer than two folders or the same one twice, RunError for a folder that
+    is no run, is not finished or holds a damaged file, EvaluationError below 19 resamples.
     """
     _refuse_odd_lists(paths)
     runs = read_compared(paths)
-    reference = _predictions_of(runs[0])
-    tests: list[dict[str, Any]] = [
-        {"reference": 0, "run": place, "names": [runs[0].title, run.title]}
-        | _test(runs[0], reference, run, n_resamples=n_resamples, seed=seed)
-        for place, run in enumerate(runs[1:], start=1)
-    ]
+    drawing = {"n_resamples": n_resamples, "seed": seed}
+    tests, days = _tests(runs, **drawing)
     _adjust(tests)
     for test in tests:
         test["sentences"] = sentences(test)
     settings = differing_settings(runs)
+    best, account = best_of(runs, tests, **drawing), overfitting(days)
     return {
         "headline": headline(tests, [run.data["letter"] for run in runs]),
         "sentences": [
             *(sentence for test in tests for sentence in test["sentences"]),
             *token_gains([run.data for run in runs]),
+            sentence_of_best(best, runs),
+            sentence_of_overfitting(account),
         ],
         "runs": [run.data for run in runs],
         "settings": settings,
         "tests": tests,
+        "best_of": best,
+        "overfitting": account,
         "notes": notes_on(runs, settings),
     }
 
@@ -89,24 +80,30 @@ def _refuse_odd_lists(paths: Sequence[Path]) -> None:
             raise UsageError(f"{path}: the same folder as {twin}; name every run once")
 
 
-def _predictions_of(run: Compared) -> pl.DataFrame:
-    """Return the columns of predictions.parquet that a test reads."""
-    table = run.folder.read_table("predictions.parquet")
-    return table.select(c for c in table.columns if c in _COLUMNS or c.startswith("p_"))
-
-
-def _test(
-    reference: Compared, ours: pl.DataFrame, other: Compared, *, n_resamples: int, seed: int
-) -> dict[str, Any]:
-    """Return all tests of one run against the reference and its predictions, `ours`."""
-    theirs = _predictions_of(other)
-    drawing = {"n_resamples": n_resamples, "seed": seed}
-    return {
-        "predictions": _loss_test(reference, other, ours, theirs, **drawing),
-        "forecasts": _forecast_test(reference, other),
-        "tokens": token_test(reference.folder, other.folder, **drawing),
-        "daily_pnl": _money_test(_days(reference, ours), _days(other, theirs), **drawing),
-    }
+def _tests(
+    runs: Sequence[Compared], **drawing: int
+) -> tuple[list[dict[str, Any]], dict[str, Days | None]]:
+    """Return all tests of each run against the first, and by letter what each earned by day."""
+    reference, *others = runs
+    ours = reference.predictions()
+    days = {reference.data["letter"]: days_of(reference.folder, ours)}
+    tests: list[dict[str, Any]] = []
+    for place, other in enumerate(others, start=1):
+        theirs = other.predictions()
+        days[other.data["letter"]] = days_of(other.folder, theirs)
+        earned, more = (days[run.data["letter"]] for run in (reference, other))
+        tests.append(
+            {
+                "reference": 0,
+                "run": place,
+                "names": [reference.title, other.title],
+                "predictions": _loss_test(reference, other, ours, theirs, **drawing),
+                "forecasts": _forecast_test(reference, other),
+                "tokens": token_test(reference.folder, other.folder, **drawing),
+                "daily_pnl": _money_test(earned, more, **drawing),
+            }
+        )
+    return tests, days
 
 
 def _loss_test(
@@ -131,32 +128,14 @@ def _forecast_test(reference: Compared, other: Compared) -> dict[str, Any] | Non
     return evaluation.paired_forecasts(*tables)
 
 
-def _days(run: Compared, predictions: pl.DataFrame) -> _Days | None:
-    """Return what the run earned day by day, None where it holds no trades."""
-    if not run.folder.has("trades.parquet"):
-        return None
-    stamps = predictions["timestamp"].dt.epoch("ms").to_numpy()
-    days = np.unique(stamps // _DAY_MS)
-    trades = run.folder.read_table("trades.parquet")
-    lengths_ms = {timeframe_ms(str(name)) for name in predictions["timeframe"].unique()}
-    # Decided at the close: the bar itself opened one step before, maybe on another day. Bars of
-    # several lengths within a day all lie in the day that the last moment before the close is in.
-    back_ms = lengths_ms.pop() if len(lengths_ms) == 1 else 1
-    decided = (trades["decided_at"].dt.epoch("ms").to_numpy() - back_ms) // _DAY_MS
-    place = np.searchsorted(days, decided).clip(0, len(days) - 1)
-    known = days[place] == decided
-    pnl = np.bincount(place[known], trades["pnl"].to_numpy()[known], minlength=len(days))
-    return _Days(days, pnl, bool(known.any()))
-
-
-def _money_test(ours: _Days | None, theirs: _Days | None, **drawing: int) -> dict[str, Any]:
+def _money_test(ours: Days | None, theirs: Days | None, **drawing: int) -> dict[str, Any]:
     """Return what the second account earned a day more than the first, on common days."""
     if ours is None or theirs is None:
         return {"comparable": False, "reason": "trades.parquet is missing in one of them"}
     common, left, right = np.intersect1d(ours.day, theirs.day, return_indices=True)
     span: dict[str, Any] = {"n_common_days": len(common)}
     if len(common):
-        first, last = (utc_text(int(day) * _DAY_MS)[:10] for day in common[[0, -1]])
+        first, last = (utc_text(int(day) * DAY_MS)[:10] for day in common[[0, -1]])
         span |= {"from": first, "to": last}
     if not (ours.traded or theirs.traded):
         return span | {"comparable": False, "reason": "neither of them traded"}
@@ -164,7 +143,7 @@ def _money_test(ours: _Days | None, theirs: _Days | None, **drawing: int) -> dic
         reason = f"{len(common)} common days, at least {LEAST_DAYS} needed"
         return span | {"comparable": False, "reason": reason}
     more = theirs.pnl[right] - ours.pnl[left]
-    entry = evaluation.paired_mean(common * _DAY_MS, more, unit="quote currency per day", **drawing)
+    entry = evaluation.paired_mean(common * DAY_MS, more, unit="quote currency per day", **drawing)
     return span | {"comparable": True, **entry}
 
 

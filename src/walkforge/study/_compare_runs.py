@@ -19,6 +19,7 @@ from ._folder import RunFolder
 from ._judging import ENSEMBLE, JUDGED
 
 _NEEDED = ("predictions.parquet", "metrics.json", "backtest.json", "verdict.json")
+_COLUMNS = ("timestamp", "symbol", "timeframe", "fold", "seed", "label", "resolved_at")
 _MEASURES = (
     "log_loss", "balanced_accuracy", "accuracy", "mcc", "brier", "ece", "roc_auc", "pr_auc",
 )  # fmt: skip
@@ -51,6 +52,11 @@ class Compared:
     def title(self) -> str:
         """Return the letter and the name, as sentences use them."""
         return f"{self.data['letter']} ({self.data['name']})"
+
+    def predictions(self) -> pl.DataFrame:
+        """Return the columns of predictions.parquet that a test reads."""
+        table = self.folder.read_table("predictions.parquet")
+        return table.select(c for c in table.columns if c in _COLUMNS or c.startswith("p_"))
 
 
 def read_compared(paths: Sequence[Path]) -> list[Compared]:

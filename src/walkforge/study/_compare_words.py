@@ -9,7 +9,7 @@ def headline(tests: Sequence[dict[str, Any]], letters: Sequence[str]) -> str:
     tested = [test for test in tests if test["predictions"]["comparable"]]
     if not tested:
         return "Not comparable"
-    if all(test["predictions"]["identical"] for test in tests):
+    if all(test["predictions"].get("identical") for test in tests):
         return "The same predictions"
     says = {letters[t["run"]]: t["predictions"]["log_loss"]["says"] for t in tested}
     better = [letter for letter, word in says.items() if word == "better"]
@@ -133,11 +133,12 @@ def _number(value: float, digits: int, flip: bool) -> str:
 
 
 def _p(entry: dict[str, Any]) -> str:
-    told, adjusted = _p_text(entry["p_value"]), _p_text(entry["p_holm"])
+    told, adjusted = p_text(entry["p_value"]), p_text(entry["p_holm"])
     return told if told == adjusted else f"{told} ({adjusted} after Holm)"
 
 
-def _p_text(p: float) -> str:
+def p_text(p: float) -> str:
+    """Return a p-value as a sentence has it."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
