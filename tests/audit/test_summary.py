@@ -116,10 +116,10 @@ def test_the_limit_of_a_curve_is_where_the_gate_itself_begins_to_pass():
 
 
 def test_limits_of_p_values_and_ways_to_pass_are_those_of_the_gates():
-    assert P_LIMITS == {
+    assert {
         "beats_random_entries": limits.RANDOM_P,
         "deflated_sharpe": pytest.approx(1 - limits.DEFLATED_SHARPE),
-    }
+    } == P_LIMITS
     numbers = {"calibrated": (0.02, 0.05), "train_test_gap": (0.01, 0.1), "net_profit": (3.0, 0.0)}
     curves = limit_curves([_verdict(0, measured=numbers, p_values={}, gates=tuple(numbers))])
     assert {name: one["less_passes"] for name, one in curves.items()} == {
