@@ -147,6 +147,8 @@ def test_every_limit_has_a_picture_of_all_measurements(tmp_path: Path) -> None:
     rows = [row.text for row in next(page.by_id("verdict").all("table")).all("tr")][1:]
     assert [text.split("0.5 %")[0] for text in rows[:1]] == ["null: garch"]
     assert ["planted, 2.5" in rows[1], "planted, 5.0" in rows[2]] == [True, True]
+    drawn = ["amber, solid", "blue, solid", "blue, dashed"]
+    assert [row.endswith(how) for row, how in zip(rows, drawn, strict=True)] == [True] * 3
     label = str(page.by_id("plot-limit-knows_direction").attributes["aria-label"])
     assert "null: garch: 95.0\u202f%, planted, 2.5: 95.0\u202f%" in label
     drawn = json.loads(page.by_id("figure-limit-knows_direction").text)

@@ -16,7 +16,7 @@ _P_OF_INTERVAL = 0.025
 P_LIMITS = {"beats_random_entries": 0.05, "deflated_sharpe": 0.05}
 _LESS_PASSES = ("calibrated", "not_overconfident", "train_test_gap")
 # Of what is counted or merely asked to be there, no other limit makes sense.
-_WITHOUT_CURVE = ("finite_numbers",)
+_WITHOUT_CURVE = ("finite_numbers", "no_alarm")
 
 
 def limit_curves(verdicts: Sequence[MarketVerdict]) -> dict[str, dict[str, Any]]:

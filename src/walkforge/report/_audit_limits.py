@@ -17,7 +17,7 @@ from ._frame import framed
 from ._html import Html, tag
 from ._words import decimals, exact, number, percent, titled
 
-_DASHES = ("solid", "dash", "dot", "dashdot")
+_DASHES = {"solid": "solid", "dash": "dashed", "dot": "dotted", "dashdot": "dashed and dotted"}
 _MOST_P = 0.2
 
 
@@ -47,7 +47,8 @@ def _lines(measurements: Sequence[dict[str, Any]]) -> list[_Line]:
     for data, result in sorted(results, key=lambda pair: _strength(pair[1])):
         null = data["about"] == "null"
         alike = sum(line.null == null for line in lines)
-        lines.append(_Line(_name(data, result), null, _DASHES[alike % len(_DASHES)], result))
+        dash = tuple(_DASHES)[alike % len(_DASHES)]
+        lines.append(_Line(_name(data, result), null, dash, result))
     return lines
 
 
@@ -83,6 +84,7 @@ def _headline(lines: list[_Line]) -> Html:
             exact(rate["value"], percent(rate["value"])),
             " … ".join(percent(rate[end]) for end in ("low", "high")),
             f"{number(line.result['n_fit'])} of {number(line.result['n_markets'])}",
+            f"{'amber' if line.null else 'blue'}, {_DASHES[line.dash]}",
         ]
         for line in lines
         for rate in [line.result["rate"]]
@@ -99,8 +101,9 @@ def _headline(lines: list[_Line]) -> Html:
         ),
         table(
             label="Rates",
-            head=("Markets", "Let out", "95 % interval", "Models"),
+            head=("Markets", "Let out", "95 % interval", "Models", "Drawn"),
             rows=rows,
+            words=(4,),
             origin=source("audit.json", "results.*.rate"),
         ),
         id="verdict",
@@ -113,7 +116,7 @@ def _limits(lines: list[_Line]) -> Section:
         prose(
             "To the right the limit, upwards the share of markets that this gate alone would let "
             "pass; the upright line is the limit in force. A good limit lies where the blue lines "
-            "are high and the brown ones low. Gates that only ask for order let null markets pass "
+            "are high and the amber ones low. Gates that only ask for order let null markets pass "
             "as well: they are there for what has broken."
         ),
         beside(*(_picture(name, lines) for name in names), narrow=True),
