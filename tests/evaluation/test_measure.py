@@ -105,48 +105,6 @@ def test_direction_is_the_area_of_up_against_down_among_rows_that_moved():
     )
 
 
-def test_direction_is_told_within_each_series_of_each_network():
-    random = np.random.default_rng(1)
-    p, label = calibrated_rows(900)
-    symbol, fold, seed = (random.integers(0, k, 900) for k in (2, 3, 2))
-    table = table_of(p, label, symbol=[f"S{k}" for k in symbol], fold=fold, seed=seed)
-    block = measure(table, classes=THREE, n_resamples=0)
-    moved = label != 1
-    odds = p[:, 2] / (p[:, 0] + p[:, 2])
-    network = (symbol * 3 + fold) * 2 + seed
-    areas = [
-        (rows.sum(), sk.roc_auc_score(label[rows] == 2, odds[rows]))
-        for k in range(12)
-        if (rows := moved & (network == k)).any()
-    ]
-    by_rows = sum(n * area for n, area in areas) / moved.sum()
-    assert block["direction_auc"]["value"] == pytest.approx(by_rows, abs=1e-12)
-
-
-def test_what_a_walk_forward_learned_of_past_shares_is_no_direction_right_or_wrong():
-    random = np.random.default_rng(2)
-    odds, label, fold = [], [], []
-    for window, share_of_ups in enumerate([0.6, 0.4, 0.5, 0.5]):
-        said = 0.5 if not label else float(np.mean(np.concatenate(label)))
-        label.append((random.random(400) < share_of_ups).astype(int))
-        odds.append(np.full(400, said))
-        fold.append(np.full(400, window))
-    said, came = np.concatenate(odds), np.concatenate(label)
-    table = table_of(np.column_stack([1 - said, said]), came, fold=np.concatenate(fold))
-    assert sk.roc_auc_score(came, said) < 0.49  # all windows in one
-    block = measure(table, classes=TWO, n_resamples=200)
-    assert block["direction_auc"]["value"] == 0.5
-    assert block["direction_auc"]["low"] == block["direction_auc"]["high"] == 0.5
-
-
-def test_without_a_series_of_both_ways_there_is_no_area():
-    p, label = calibrated_rows(60)
-    label = np.where(label == 1, 0, label)
-    block = measure(table_of(p, label, fold=label), classes=THREE, n_resamples=50)
-    assert block["direction_auc"]["value"] is None
-    assert "in any series of one network" in block["direction_auc"]["reason"]
-
-
 def test_whoever_knows_how_far_but_not_whither_has_no_direction():
     random = np.random.default_rng(0)
     size = random.normal(0.0, 2.0, 3000)

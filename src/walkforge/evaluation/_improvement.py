@@ -3,6 +3,7 @@
 Shapes: n rows of the model, k of the baseline (one per time, symbol and fold)
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from walkforge.base import EvaluationError, IntArray
 from ._blocks import BlockPlan
 from ._pairs import Pairs, add_parts, gains_apart, gains_of, losses_and_hits
 from ._rows import Rows, new_keys, place_of
+from ._scores import direction_odds
+
+PRIOR = "prior"
+"""What costs nothing, and is hardest to beat in log loss of what needs no learning: the shares of
+the classes in the training rows."""
 
 # Quarters of the tested time: where there is one fold only, stability is asked of them.
 _PERIODS = 4
@@ -50,6 +56,15 @@ def paired(model: Rows, baseline: Rows, name: str) -> tuple[Pairs, Pairs]:
     Raises EvaluationError where the rows or the labels of the two do not match.
     """
     return _pairs(model, baseline, _match(model, baseline, name))
+
+
+def less_prior(model: Rows, prior: Rows) -> Rows:
+    """Return rows that know the odds of their network's training rows, those of `prior` (k,).
+
+    Raises EvaluationError where the rows or the labels of the two do not match.
+    """
+    odds = direction_odds(prior.p)
+    return replace(model, prior_odds=odds[_match(model, prior, PRIOR)])
 
 
 def _match(model: Rows, baseline: Rows, name: str) -> IntArray:

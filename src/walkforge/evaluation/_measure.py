@@ -33,7 +33,7 @@ _UNDEFINED = {
     "mcc": "only one class came true, or only one was predicted, on these rows",
     "roc_auc": _ONE_CLASS,
     "pr_auc": _ONE_CLASS,
-    "direction_auc": "down and up did not both come true in any series of one network",
+    "direction_auc": "down and up did not both come true on these rows",
 }
 
 

@@ -10,11 +10,11 @@ from walkforge.base import IntArray, PredictionsError
 from ._blocks import BlockPlan
 from ._bootstrap import LEVEL
 from ._ensemble import seeds_together
-from ._improvement import improvement
+from ._improvement import PRIOR, improvement, less_prior
 from ._measure import block_of_measures, plan_of
 from ._rows import Rows, rows_of
 from ._series import series_names
-from ._symbol_tests import RIVAL, symbol_tests
+from ._symbol_tests import symbol_tests
 
 
 def metrics(
@@ -40,22 +40,26 @@ def metrics(
     symbols = _symbols_of(predictions, baselines)
     model = rows_of(predictions, classes, symbols=symbols)
     plan = plan_of(model)
+    prior = _rows_of_baseline(baselines, PRIOR, classes, symbols) if PRIOR in names else None
+    if prior is not None:
+        model = less_prior(model, prior)
     drawing = {"n_resamples": n_resamples, "seed": seed}
     apart = {"by_symbol": model.symbol, "by_fold": model.fold, "by_seed": model.seed}
     of_model = _measures(model, apart, plan, classes=classes, **drawing)
-    of_baselines, gains, rival = {}, {}, None
+    of_baselines, gains = {}, {}
     for name in names:  # one by one: the rows of all are several times those of the model
         rows = _rows_of_baseline(baselines, name, classes, symbols)
+        gains[name] = improvement(model, rows, plan, name=name, **drawing)
+        if prior is not None:
+            rows = less_prior(rows, prior)
         apart = {"by_symbol": rows.symbol, "by_fold": rows.fold}
         of_baselines[name] = _measures(rows, apart, plan, classes=classes, **drawing)
-        gains[name] = improvement(model, rows, plan, name=name, **drawing)
-        rival = rows if name == RIVAL else rival
     return {
         "model": of_model,
         **_ensemble(model, plan, classes=classes, **drawing),
         "baselines": of_baselines,
         "improvement": gains,
-        "by_symbol_tests": symbol_tests(model, rival, plan),
+        "by_symbol_tests": symbol_tests(model, prior, plan),
         "bootstrap": plan.as_dict() | {"level": LEVEL, **drawing},
     }
 

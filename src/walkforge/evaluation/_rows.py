@@ -46,6 +46,8 @@ class Rows:
     p: Float[np.ndarray, "n C"]
     symbols: tuple[str, ...]
     """The names of the series: symbols, with their timeframe where there are several."""
+    prior_odds: Float[np.ndarray, " n"]
+    """Log odds of up against down in the rows that the network was trained on; 0 if not known."""
 
     def __len__(self) -> int:
         return len(self.time_ms)
@@ -70,6 +72,7 @@ class Rows:
             label=self.label[chosen],
             p=self.p[chosen],
             symbols=self.symbols,
+            prior_odds=self.prior_odds[chosen],
         )
 
 
@@ -118,6 +121,7 @@ def rows_of(
         label=table["label"].fill_null(-1).cast(pl.Int64).to_numpy(),
         p=np.column_stack([_float(table[f"p_{name}"]) for name in classes]),
         symbols=known,
+        prior_odds=np.zeros(len(table)),
     )
     order = np.lexsort((rows.seed, rows.fold, rows.symbol, rows.time_ms))
     ordered = rows if np.all(np.diff(order) == 1) else rows.take(order)

@@ -31,6 +31,13 @@ def brier_losses(p: Float[np.ndarray, "n C"], label: Int[np.ndarray, " n"]) -> F
     return distance / 2.0 if p.shape[1] == 2 else distance
 
 
+def direction_odds(p: Float[np.ndarray, "n C"]) -> FloatArray:
+    """Return the log odds of up, the last class, against down, the first (n,)."""
+    down, up = (np.log(np.maximum(p[:, column], _EPSILON)) for column in (0, -1))
+    odds: FloatArray = up - down
+    return odds
+
+
 def accuracy(confusion: Float[np.ndarray, "*lead C C"]) -> FloatArray:
     """Return the share of hits; counts are true class by predicted class."""
     return ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)))

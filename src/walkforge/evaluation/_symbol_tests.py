@@ -13,17 +13,13 @@ from walkforge.statistics import benjamini_yekutieli
 
 from ._blocks import BlockPlan
 from ._bootstrap import FEWEST_BLOCKS
-from ._improvement import paired
+from ._improvement import PRIOR, paired
 from ._measure import finite_rows
 from ._rows import Rows
 from ._tally import direction_sums, grid_sums
 
 FALSE_DISCOVERY_RATE = 0.05
 """Of the symbols that are named, one in twenty may be there by luck."""
-
-RIVAL = "prior"
-"""What costs nothing, and is hardest to beat in log loss of what needs no learning: the shares of
-the classes in the training rows."""
 
 
 def symbol_tests(model: Rows, rival: Rows | None, plan: BlockPlan) -> dict[str, Any]:
@@ -118,13 +114,13 @@ def _direction(model: Rows, plan: BlockPlan) -> dict[str, Any]:
     rows = finite_rows(model)
     n_symbols = len(model.symbols)
     cell = plan.block_of(rows.time_ms) * n_symbols + rows.symbol
-    shares = direction_sums(rows, cell, plan.n_blocks * n_symbols)
+    shares = direction_sums(rows, cell, plan.n_blocks * n_symbols, group=rows.symbol)
     sums, counts = shares.reshape(plan.n_blocks, n_symbols, 2).transpose(2, 0, 1)
     return {"limit": 0.5, "unit": "fraction", "by_symbol": _named(model, sums, counts, 0.5)}
 
 
 def _saved(model: Rows, rival: Rows, plan: BlockPlan) -> dict[str, Any]:
-    _, pairs = paired(model, rival, RIVAL)
+    _, pairs = paired(model, rival, PRIOR)
     known = pairs.finite
     block: IntArray = plan.block_of(rival.time_ms[known])
     shape = (plan.n_blocks, len(model.symbols))
@@ -134,7 +130,7 @@ def _saved(model: Rows, rival: Rows, plan: BlockPlan) -> dict[str, Any]:
         for values in (saved, np.ones(len(saved)))
     )
     by_symbol = _named(model, sums, counts, 0.0)
-    return {"against": RIVAL, "limit": 0.0, "unit": "nats", "by_symbol": by_symbol}
+    return {"against": PRIOR, "limit": 0.0, "unit": "nats", "by_symbol": by_symbol}
 
 
 def _named(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from walkforge.base import BoolArray, FloatArray, IntArray
 
 from ._rows import Rows
-from ._scores import area_shares, brier_losses, log_losses
+from ._scores import area_shares, brier_losses, direction_odds, log_losses
 
 CALIBRATION_BINS = 10
 """Bins of equal mass over the confidence in the top class. Ten and not more: noise alone makes a
@@ -139,33 +139,27 @@ def _edges(values: FloatArray, n_bins: int) -> FloatArray:
     return edges[edges > ordered[0]]
 
 
-def direction_sums(rows: Rows, block: IntArray, n_blocks: int) -> Float[np.ndarray, "K 2"]:
+def direction_sums(
+    rows: Rows, block: IntArray, n_blocks: int, *, group: IntArray | None = None
+) -> Float[np.ndarray, "K 2"]:
     """Return per block the sum and number of shares of the area of up against down.
 
-    Each series of each network is ranked by itself: a network that was trained on more ups than
-    usual says up oftener, and the window after it is likely to hold fewer. Ranked together the
-    two would show a direction, the wrong one, where there is none.
+    Rows are ranked together, or those of each `group` (n,) by themselves, by how far their odds
+    lie above `prior_odds`: a network that was trained on more ups than usual says up oftener, and
+    what comes after is likely to hold fewer. That alone would show a direction, the wrong one,
+    where there is none. To rank each test window by itself instead would flatter: among the rows
+    of a short window, those that follow its ups have fewer ups left among their rivals.
     """
     moved = (rows.label == 0) | (rows.label == rows.n_classes - 1)
     if not moved.any():
         return np.zeros((n_blocks, 2))
-    down, up = rows.p[moved, 0], rows.p[moved, -1]
-    either = down + up
-    odds = np.where(either > 0, up / np.where(either > 0, either, 1.0), 0.5)
-    shares = area_shares(odds, rows.label[moved] > 0, _series_of_networks(rows.take(moved)))
+    odds = direction_odds(rows.p[moved]) - rows.prior_odds[moved]
+    together = np.zeros(len(rows), np.int64) if group is None else group
+    shares = area_shares(odds, rows.label[moved] > 0, together[moved])
     defined = np.isfinite(shares)
     where = block[moved][defined]
     total = np.bincount(where, shares[defined], minlength=n_blocks)
     return np.stack([total, np.bincount(where, minlength=n_blocks)], axis=1).astype(np.float64)
-
-
-def _series_of_networks(rows: Rows) -> IntArray:
-    """Return a number (n,) from 0 for each symbol, fold and seed."""
-    number = np.zeros(len(rows), np.int64)
-    for part in (rows.symbol, rows.fold, rows.seed):
-        values, place = np.unique(part, return_inverse=True)
-        number = number * len(values) + place
-    return np.unique(number, return_inverse=True)[1]
 
 
 def _score_histogram(

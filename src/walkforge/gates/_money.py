@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from . import _limits as limits
 from ._evidence import Evidence, at, decimal, estimate, percent
-from ._finding import Finding, not_measured
+from ._finding import Finding, above_zero, not_measured
 
 
 def enough_trades(evidence: Evidence) -> Finding:
@@ -38,24 +39,13 @@ def net_profit(evidence: Evidence) -> Finding:
 
 
 def mean_trade_profit(evidence: Evidence) -> Finding:
-    """The average trade surely earns money after costs, with a 99 % interval and not a 95 % one."""
+    """The average trade surely earns money after costs."""
     what = "The mean profit of a trade after costs"
     found = estimate(at(evidence.backtest, "pooled", "mean_trade_pnl"))
-    if found is None or found.low is None or found.high is None:
+    if found is None or found.low is None:
         return not_measured(what, 0.0, _why_missing(evidence))
-    low = found.value - limits.STRETCH_95_TO_99 * (found.value - found.low)
-    return Finding(
-        value=found.value,
-        limit=0.0,
-        passed=low > 0,
-        reason=(
-            f"{what} is {decimal(found.value)} {found.span(decimal)}; the lower end of the 99 % "
-            f"interval is {decimal(low)} and must be above 0."
-        ),
-        low=found.low,
-        high=found.high,
-        p_value=_p_of(found.value, found.value - found.low),
-    )
+    p = _p_of(found.value, found.value - found.low)
+    return above_zero(replace(found, p_above=p), what=what, text=decimal)
 
 
 def beats_random_entries(evidence: Evidence) -> Finding:

@@ -140,7 +140,7 @@ def _caches(facts: dict[str, Any]) -> Iterator[Finding]:
 
 def _trials(facts: dict[str, Any]) -> Iterator[Finding]:
     if facts["trials"]["trouble"] is not None:
-        hint = "`walkforge trials` lists what is left; docs/honesty.md says what it is for"
+        hint = "`walkforge trials` lists what is left; docs/trials.md says what it is for"
         yield _finding("warning", facts["trials"]["trouble"], hint)
 
 
