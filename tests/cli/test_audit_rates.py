@@ -76,6 +76,7 @@ def test_markets_of_signs_are_made_from_real_bars(quick, tmp_path):
         (("--null", "2", "--kind", "signs"), "--bars FOLDER and --kind signs or blocks"),
         (("--null", "2", "--bars", "bars"), "--bars FOLDER and --kind signs or blocks"),
         (("--null", "2", "--kind", "garhc"), "did you mean 'garch'"),
+        (("demo", "--limits", "audits/null"), "ask for it by itself"),
         (("nobody", "--null", "2"), "no preset and no file named 'nobody'"),
     ],
 )
@@ -117,3 +118,22 @@ def test_limits_of_nothing_are_refused(quick, tmp_path):
     status, _, problem = call("audit", "--limits", str(tmp_path))
     assert status != 0
     assert "is not finished" in problem
+    (tmp_path / "audit.json").write_text('{"results": [{"rate": {}}]}')
+    status, _, problem = call("audit", "--limits", str(tmp_path))
+    assert status != 0
+    assert "an older version measured it" in problem
+
+
+def test_a_measurement_by_other_gates_is_not_gone_on_with(quick, tmp_path):
+    asked = ("audit", quick, "--null", "1", "--out", str(tmp_path / "a"))
+    assert call(*asked)[0] == 0
+    path = tmp_path / "a" / "audit.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"gates": kept["gates"] | {"RANDOM_P": 0.01}}))
+    status, _, problem = call(*asked)
+    assert status != 0
+    assert "gates.RANDOM_P is 0.01 there and 0.05 here" in problem
+    path.write_text(json.dumps({k: v for k, v in kept.items() if k != "gates"}))
+    status, _, problem = call(*asked)
+    assert status != 0
+    assert "gates is not told there, as of an older version" in problem

@@ -200,3 +200,15 @@ def test_two_classes_are_measured_like_three():
     pooled = result["model"]["pooled"]
     assert pooled["direction_auc"]["value"] == pytest.approx(pooled["roc_auc"]["value"], abs=1e-9)
     assert result["improvement"]["prior"]["log_loss"]["low"] > 0
+
+
+def test_where_one_seed_diverged_everywhere_there_is_no_gain_but_a_reason():
+    p, label = calibrated_rows(300)
+    sound, lost = table_of(p, label, seed=0), table_of(np.full_like(p, np.nan), label, seed=1)
+    found = metrics(
+        pl.concat([sound, lost]), baseline_of(sound, "prior", SHRUG), classes=THREE, n_resamples=50
+    )
+    saved = found["improvement"]["prior"]["log_loss"]
+    assert saved["value"] is None
+    assert saved["reason"] == "no decision of which all seeds have a finite loss"
+    assert found["by_symbol_tests"]["log_loss"]["n_tested"] == 0

@@ -158,6 +158,7 @@ def test_overfitting_is_that_of_the_daily_profits_on_the_days_that_all_share(cop
         "pbo_by_luck": pytest.approx(2 / 3),
         "probability_of_loss": pytest.approx(expected.probability_of_loss),
         "n_accounts": 3,
+        "never_traded": [],
         "n_blocks": 16,
         "n_splits": 12870,
     }
@@ -229,4 +230,19 @@ def test_runs_that_never_trade_have_no_best_account(copy):
     folders = [_earn(copy(name), np.zeros(100)) for name in ("a", "b")]
     for folder in folders:
         pl.read_parquet(folder / "trades.parquet")[:0].write_parquet(folder / "trades.parquet")
-    assert _compare(*folders)["overfitting"]["reason"] == "none of them traded on these days"
+    assert _compare(*folders)["overfitting"]["reason"] == (
+        "none of them traded on these days, at least 2 needed"
+    )
+
+
+def test_an_account_without_trades_is_not_the_best_of_losing_ones(copy):
+    random = np.random.default_rng(6)
+    folders = [_earn(copy(name), random.normal(-5, 3, 200)) for name in ("a", "b")]
+    idle = _earn(copy("c"), np.zeros(200))
+    pl.read_parquet(idle / "trades.parquet")[:0].write_parquet(idle / "trades.parquet")
+    data = _compare(*folders, idle)
+    found = data["overfitting"]
+    assert (found["never_traded"], found["n_accounts"]) == (["C"], 2)
+    assert found["probability_of_loss"] == 1.0
+    told = data["sentences"][-1]
+    assert "It lost money there in 100 of 100; C never traded and takes no part." in told

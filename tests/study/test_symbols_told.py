@@ -37,8 +37,8 @@ def made(n: int, direction: list[str], log_loss: list[str] | None, *, n_tested: 
         ),
         (
             made(3, [], [], n_tested=0),
-            "None of 3 symbols could be tested by itself; by_symbol_tests in metrics.json has the "
-            "reasons.",
+            "Whether any of 3 symbols knows the direction could not be tested; log loss could not "
+            "be tested; by_symbol_tests in metrics.json has the reasons.",
         ),
     ],
 )
@@ -54,3 +54,16 @@ def test_many_names_are_cut_and_counted():
 @pytest.mark.parametrize("found", [made(1, ["S0"], []), {}, {"model": {}}])
 def test_of_one_symbol_and_of_older_folders_nothing_is_said(found):
     assert symbols_told(found) == []
+
+
+def test_what_was_tested_by_one_measure_only_is_told_of_that_one():
+    found = made(3, [], ["S0"], n_tested=3)
+    found["by_symbol_tests"]["direction_auc"]["n_tested"] = 0
+    (told,) = symbols_told(found)
+    assert "could not be tested; 1 by log loss against prior: S0;" in told
+
+
+def test_a_symbol_in_two_timeframes_is_two_series():
+    found = made(2, [], [])
+    found["by_symbol_tests"]["direction_auc"]["by_symbol"] = {"A/1h": {}, "A/4h": {}}
+    assert "None of 2 series surely knows" in symbols_told(found)[0]

@@ -72,6 +72,8 @@ def audit(
     from walkforge.base import UsageError
 
     own = features is not None or labels is not None
+    if limits and (own or study_source or null is not None or planted is not None):
+        raise UsageError("--limits draws what was measured before; ask for it by itself")
     if null is not None or planted is not None:
         measure_rates(
             Wish(

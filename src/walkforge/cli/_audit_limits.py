@@ -38,4 +38,6 @@ def _read(folder: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path}: this measurement is not finished; the command that began it goes on with it"
         )
+    if any("limits" not in result for result in data["results"]):
+        raise UsageError(f"{path}: an older version measured it, without limits; measure anew")
     return data

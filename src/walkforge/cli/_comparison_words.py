@@ -110,9 +110,13 @@ def _tests(tests: Sequence[dict[str, Any]]) -> list[Row]:
         ("accuracy gained", [_gain(one.get("accuracy"), "{:+.4f}") for one in found]),
         *_forecast_tests([test["forecasts"] or {} for test in tests]),
         *_token_tests([test["tokens"] or {} for test in tests]),
-        ("common days", [f"{one.get('n_common_days', _NOTHING):,}" for one in money]),
+        ("common days", [_count(one.get("n_common_days")) for one in money]),
         ("daily profit gained", [_gain(one, "{:+,.2f}") for one in money]),
     ]
+
+
+def _count(n: int | None) -> str:
+    return _NOTHING if n is None else f"{n:,}"
 
 
 def _forecast_tests(found: Sequence[dict[str, Any]]) -> list[Row]:

@@ -38,7 +38,9 @@ def block_signs(n_blocks: int, n_resamples: int, seed: int) -> FloatArray:
 def resample(
     sums: Float[np.ndarray, "K S"], *, n_resamples: int, seed: int
 ) -> Float[np.ndarray, "R S"]:
-    """Return the sums of every resample: K blocks drawn with replacement."""
+    """Return the sums of every resample: K blocks drawn with replacement; none out of none."""
+    if not len(sums):
+        return np.zeros((0, sums.shape[1]))
     return block_weights(len(sums), n_resamples, seed) @ sums
 
 

@@ -73,6 +73,8 @@ def gains_of(
 
     `block` (n,) is the block of time of each pair; every loss must be finite.
     """
+    few = "fewer than two classes came true on these rows"
+    undefined = few if len(pairs.label) else "no decision of which all seeds have a finite loss"
     blocks, position = np.unique(block, return_inverse=True)
     per_block = pairs.sums(position, len(blocks), n_classes)
     drawn = _gains(resample(per_block, n_resamples=n_resamples, seed=seed))
@@ -84,7 +86,7 @@ def gains_of(
             n_blocks=len(blocks),
             unit=_UNITS[kind],
             above=0.0,
-            undefined="fewer than two classes came true on these rows",
+            undefined=undefined,
         )
         for kind, value in _gains(per_block.sum(axis=0, keepdims=True)).items()
     }

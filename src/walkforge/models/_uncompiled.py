@@ -19,7 +19,7 @@ def uncompiled(function: Callable[_Asked, _Given]) -> Callable[_Asked, _Given]:
     """
     # PyTorch's own way to put the loading off, until the first call. There is no public one: a
     # wrapper that calls `torch.compiler.disable` late stores what came of it while it is traced.
-    outside = torch._disable_dynamo(function)
+    outside = getattr(torch, "_disable_dynamo", torch.compiler.disable)(function)
 
     @wraps(function)
     def alone(*args: _Asked.args, **kwargs: _Asked.kwargs) -> _Given:

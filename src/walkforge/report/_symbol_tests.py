@@ -47,12 +47,18 @@ def _told(tests: dict[str, Any], names: set[str], rate: Any) -> Html:
         "by itself, and its p-value adjusted for how many there are: of those named here at most "
         f"about {percent(rate, 0)} have nothing but luck. ",
         [
-            [f"{_title(measure, test)}: ", tag("b", listed(_found(test), _NAMED) or "none"), ". "]
+            [f"{_title(measure, test)}: ", tag("b", _found_of(test)), ". "]
             for measure, test in tests.items()
         ],
         f"{count(few, 'symbol')} could not be tested. " if few else None,
         "No gate asks for this.",
     )
+
+
+def _found_of(test: Any) -> str:
+    if not at(test, "n_tested"):
+        return "not tested"
+    return listed(_found(test), _NAMED) or "none"
 
 
 def _title(measure: str, test: Any) -> str:

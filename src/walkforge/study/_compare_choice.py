@@ -51,8 +51,9 @@ def overfitting(days_by_letter: Mapping[str, Days | None]) -> dict[str, Any]:
     """Return the probability of backtest overfitting over the runs, on the days that all share.
 
     From what each backtest earned by day after costs: a Sharpe ratio is that of the returns on
-    any fixed capital. The same account counts once, whatever its size. `comparable` is False,
-    with the `reason`, where one left no trades file or they share too few days.
+    any fixed capital. The same account counts once, whatever its size, and one that `never_traded`
+    on these days not at all: its ratio of 0 would be the best among losing ones. `comparable` is
+    False, with the `reason`, where one left no trades file or they share too few days.
     """
     missing = [letter for letter, one in days_by_letter.items() if one is None]
     if missing:
@@ -65,6 +66,12 @@ def overfitting(days_by_letter: Mapping[str, Days | None]) -> dict[str, Any]:
     if len(days):
         first, last = (utc_text(int(day) * DAY_MS)[:10] for day in days[[0, -1]])
         found |= {"from": first, "to": last}
+    traded = (earned != 0).any(axis=0)
+    active = traded.tolist()
+    found["never_traded"] = [
+        letter for letter, some in zip(days_by_letter, active, strict=True) if not some
+    ]
+    earned = earned[:, traded]
     n_blocks = min(_MOST_BLOCKS, len(days) // _LEAST_BLOCK_DAYS // 2 * 2)
     reason = _why_not(earned, n_blocks)
     if reason:
@@ -84,8 +91,9 @@ def _why_not(earned: FloatArray, n_blocks: int) -> str:
     if n_blocks < _FEWEST_BLOCKS:
         needed = _FEWEST_BLOCKS * _LEAST_BLOCK_DAYS
         return f"{counted(len(earned), 'day')} in common, at least {needed} needed"
-    if not earned.any():
-        return "none of them traded on these days"
+    n_accounts = earned.shape[1]
+    if n_accounts < 2:
+        return f"{n_accounts or 'none'} of them traded on these days, at least 2 needed"
     if _distinct(earned).shape[1] < 2:
         return "all accounts are the same but for their size"
     return ""
@@ -93,8 +101,7 @@ def _why_not(earned: FloatArray, n_blocks: int) -> str:
 
 def _distinct(earned: FloatArray) -> FloatArray:
     """Return each different account once, of whatever size: a twin's ties would say nothing."""
-    most = np.abs(earned).max(axis=0)
-    unit = earned / np.where(most > 0, most, 1.0)
+    unit = earned / np.abs(earned).max(axis=0)
     first = np.unique(unit.round(9), axis=1, return_index=True)[1]
     return unit[:, np.sort(first)]
 

@@ -48,5 +48,11 @@ def sentence_of_overfitting(found: dict[str, Any]) -> str:
         f"{found['n_splits']:,} ways to split the {found['n_common_days']:,} days that all share "
         f"into halves, the best of {found['n_accounts']} accounts by Sharpe ratio in one half was "
         f"no better than their median in the other; {found['pbo_by_luck']:.2f} is what luck gives "
-        "among equals, near 0 means that the best one stays the best."
+        "among equals, near 0 means that the best one stays the best. It lost money there in "
+        f"{100 * found['probability_of_loss']:.0f} of 100{_idle(found['never_traded'])}."
     )
+
+
+def _idle(letters: Sequence[str]) -> str:
+    """Return who takes no part for want of trades."""
+    return f"; {listed(letters)} never traded and takes no part" if letters else ""

@@ -16,25 +16,31 @@ def symbols_told(metrics: Mapping[str, Any]) -> list[str]:
     tests = metrics.get("by_symbol_tests")
     if not tests or len(tests["direction_auc"]["by_symbol"]) < 2:
         return []
-    direction = tests["direction_auc"]
-    n, n_tested = len(direction["by_symbol"]), direction["n_tested"]
-    if not n_tested:
-        return [
-            f"None of {n} symbols could be tested by itself; by_symbol_tests in metrics.json has "
-            "the reasons."
-        ]
-    counted = f"all {n}" if n_tested == n else f"the {n_tested} that could be tested"
+    direction, log_loss = tests["direction_auc"], tests.get("log_loss")
+    names = list(direction["by_symbol"])
+    # A symbol in two timeframes is two series.
+    of_them = f"{len(names)} {'series' if any('/' in name for name in names) else 'symbols'}"
+    if not direction["n_tested"]:
+        told = f"Whether any of {of_them} knows the direction could not be tested"
+        return [f"{told}{_by_log_loss(log_loss)}; by_symbol_tests in metrics.json has the reasons."]
     rate = f"{100 * tests['false_discovery_rate']:g} %"
     found = direction["discoveries"]
-    who = str(len(found)) if found else "none"
-    know = f"{who} of {n} symbols surely {'knows' if len(found) < 2 else 'know'} the direction"
+    who = str(len(found)) if found else "None"
+    know = f"{who} of {of_them} surely {'knows' if len(found) < 2 else 'know'} the direction"
+    counted = _counted(direction["n_tested"], len(names))
     told = f"{know} after counting {counted} (false discovery rate {rate}){_names(found)}"
-    return [f"{told[0].upper()}{told[1:]}{_by_log_loss(tests.get('log_loss'))}."]
+    return [f"{told}{_by_log_loss(log_loss)}."]
+
+
+def _counted(n_tested: int, n: int) -> str:
+    return f"all {n}" if n_tested == n else f"the {n_tested} that could be tested"
 
 
 def _by_log_loss(test: Mapping[str, Any] | None) -> str:
     if test is None:
         return ""
+    if not test["n_tested"]:
+        return "; log loss could not be tested"
     found = test["discoveries"]
     return f"; {len(found) or 'none'} by log loss against {test['against']}{_names(found)}"
 
