@@ -91,7 +91,12 @@ def test_power_is_reached_at_the_smallest_edge_from_which_on_all_are_let_out():
 
 def test_a_limit_has_the_values_of_all_markets_and_the_way_they_pass():
     verdicts = [
-        _verdict(n, p=0.01 * (9 - n), measured={"enough_trades": (10.0 * n, 30.0)})
+        _verdict(
+            n,
+            *(["enough_trades"] if n < 3 else []),
+            p=0.01 * (9 - n),
+            measured={"enough_trades": (10.0 * n, 30.0)},
+        )
         for n in range(10)
     ]
     curves = summary(verdicts, costs=True)["limits"]
@@ -125,3 +130,25 @@ def test_limits_of_p_values_and_ways_to_pass_are_those_of_the_gates():
     assert {name: one["less_passes"] for name, one in curves.items()} == {
         "calibrated": True, "train_test_gap": True, "net_profit": False,
     }  # fmt: skip
+
+
+def test_a_curve_at_the_limit_in_force_is_the_share_that_passed():
+    """Of ten markets four made nothing, which is not above 0, and one lives by its best fold."""
+    verdicts = [
+        _verdict(
+            n,
+            *(["net_profit"] if n < 4 else []),
+            *(["stable_over_folds"] if n in (8, 9) else []),
+            measured={
+                "net_profit": (0.0 if n < 4 else float(n), 0.0),
+                "stable_over_folds": (0.5 if n == 9 else 0.75, 0.6),
+            },
+            p_values={},
+            gates=("net_profit", "stable_over_folds"),
+        )
+        for n in range(10)
+    ]
+    found = summary(verdicts, costs=True)
+    for name, curve in found["limits"].items():
+        passing = sum(value >= curve["limit"] for value in curve["values"])
+        assert passing / 10 == found["gates"][name]["passed"]["value"], name

@@ -15,8 +15,8 @@ from ._rates import MarketVerdict
 _P_OF_INTERVAL = 0.025
 P_LIMITS = {"beats_random_entries": 0.05, "deflated_sharpe": 0.05}
 _LESS_PASSES = ("calibrated", "not_overconfident", "train_test_gap")
-# Of what is counted or merely asked to be there, no other limit makes sense.
-_WITHOUT_CURVE = ("finite_numbers", "no_alarm")
+# Of faults no other number than none makes sense; the last one measures a share or a gap.
+_WITHOUT_CURVE = ("finite_numbers", "no_alarm", "not_overconfident")
 
 
 def limit_curves(verdicts: Sequence[MarketVerdict]) -> dict[str, dict[str, Any]]:
@@ -24,21 +24,31 @@ def limit_curves(verdicts: Sequence[MarketVerdict]) -> dict[str, dict[str, Any]]
 
     `by` is `p_value` or `value`, `limit` the one in force (the median, where it differs from
     market to market), `less_passes` whether smaller values pass, and `values` those of the
-    markets, rising. What was not measured is left out of `values` and passes nowhere.
+    markets, rising. What was not measured is left out of `values` and passes nowhere, nor does
+    what failed its gate by something else than this number.
     """
     names = dict.fromkeys(name for one in verdicts for name in one.gates)
     curves = {}
     for name in names:
         tested = sorted(one.p_values[name] for one in verdicts if name in one.p_values)
-        pairs = [one.measured[name] for one in verdicts if name in one.measured]
         if tested:
             limit = P_LIMITS.get(name, _P_OF_INTERVAL)
             curves[name] = _curve("p_value", tested, limit, less_passes=True)
-        elif pairs and name not in _WITHOUT_CURVE:
-            values, limits = (sorted(column) for column in zip(*pairs, strict=True))
+        elif name not in _WITHOUT_CURVE and any(name in one.measured for one in verdicts):
             less = name in _LESS_PASSES
-            curves[name] = _curve("value", values, median(limits), less_passes=less)
+            pairs = [one.measured[name] for one in verdicts if _by_number(one, name, less=less)]
+            limit = median(one.measured[name][1] for one in verdicts if name in one.measured)
+            values = sorted(value for value, _ in pairs)
+            curves[name] = _curve("value", values, limit, less_passes=less)
     return curves
+
+
+def _by_number(one: MarketVerdict, name: str, *, less: bool) -> bool:
+    """Return whether the number alone says why the gate was passed or failed."""
+    if name not in one.measured:
+        return False
+    value, limit = one.measured[name]
+    return (value <= limit if less else value >= limit) == (name not in one.failed)
 
 
 def _curve(by: str, values: list[float], limit: float, *, less_passes: bool) -> dict[str, Any]:

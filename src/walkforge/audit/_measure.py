@@ -30,6 +30,7 @@ from walkforge.base import (
     usable_cores,
     write_json,
 )
+from walkforge.gates import LIMITS
 from walkforge.market import Bars
 from walkforge.study import Study, Watcher
 
@@ -162,6 +163,7 @@ class _Laboratory:
     def _settings(self) -> dict[str, Any]:
         plain = yaml.safe_load(studies.as_yaml(self.study))
         settings = {"walkforge": walkforge.__version__, "markets": self.markets, "study": plain}
+        settings["gates"] = LIMITS
         found: dict[str, Any] = json.loads(json_text(settings))
         return found
 
@@ -169,6 +171,8 @@ class _Laboratory:
 def _difference(kept: dict[str, Any], asked: dict[str, Any], key: str) -> str:
     """Return the first thing that differs, in words."""
     before, now = kept.get(key), asked[key]
+    if before is None:
+        return f"{key} is not told there, as of an older version"
     while isinstance(before, dict) and isinstance(now, dict):
         name = next(name for name in {**now, **before} if before.get(name) != now.get(name))
         key, before, now = f"{key}.{name}", before.get(name), now.get(name)

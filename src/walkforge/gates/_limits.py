@@ -36,3 +36,6 @@ V8_SURE_SHARE = 0.10
 V8_CLASS_SHARE = (0.25, 0.40)
 V8_CONFIDENCE = (0.60, 0.85)
 V8_ACCURACY = 0.68
+
+LIMITS = {name: value for name, value in dict(globals()).items() if name.isupper()}
+"""All of them by name: a measurement of the gates holds for these alone."""

@@ -98,7 +98,7 @@ def _why_missing(evidence: Evidence) -> str:
 def _p_of(value: float, below: float) -> float | None:
     """Return the p-value at which an interval that reaches `below` the value just touches 0.
 
-    The interval stretches as a normal's would, as it does for the limit.
+    The interval is taken to stretch as a normal's would.
     """
     if below <= 0:
         return None
