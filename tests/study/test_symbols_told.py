@@ -23,12 +23,12 @@ def made(n: int, direction: list[str], log_loss: list[str] | None, *, n_tested: 
         (
             made(32, ["S3", "S1", "S4"], []),
             "3 of 32 symbols surely know the direction after counting all 32 (false discovery rate "
-            "5 %): S3, S1, S4; none by log loss against prior.",
+            "5 %): S3, S1, S4; none surely saves log loss on prior.",
         ),
         (
             made(32, [], ["S9"]),
             "None of 32 symbols surely knows the direction after counting all 32 (false discovery "
-            "rate 5 %); 1 by log loss against prior: S9.",
+            "rate 5 %); 1 surely saves log loss on prior: S9.",
         ),
         (
             made(12, ["S2"], None, n_tested=10),
@@ -48,7 +48,7 @@ def test_it_says_how_many_of_how_many_and_which(found, told):
 
 def test_many_names_are_cut_and_counted():
     (told,) = symbols_told(made(20, [f"S{k}" for k in range(11)], []))
-    assert "S7 and 3 more; none by log loss" in told
+    assert "S7 and 3 more; none surely saves log loss" in told
 
 
 @pytest.mark.parametrize("found", [made(1, ["S0"], []), {}, {"model": {}}])
@@ -60,7 +60,7 @@ def test_what_was_tested_by_one_measure_only_is_told_of_that_one():
     found = made(3, [], ["S0"], n_tested=3)
     found["by_symbol_tests"]["direction_auc"]["n_tested"] = 0
     (told,) = symbols_told(found)
-    assert "could not be tested; 1 by log loss against prior: S0;" in told
+    assert "could not be tested; 1 surely saves log loss on prior: S0;" in told
 
 
 def test_a_symbol_in_two_timeframes_is_two_series():

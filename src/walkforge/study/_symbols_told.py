@@ -42,7 +42,8 @@ def _by_log_loss(test: Mapping[str, Any] | None) -> str:
     if not test["n_tested"]:
         return "; log loss could not be tested"
     found = test["discoveries"]
-    return f"; {len(found) or 'none'} by log loss against {test['against']}{_names(found)}"
+    save = f"{len(found) or 'none'} surely {'saves' if len(found) < 2 else 'save'}"
+    return f"; {save} log loss on {test['against']}{_names(found)}"
 
 
 def _names(found: list[str]) -> str:
