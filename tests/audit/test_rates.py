@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from walkforge import audit, study
@@ -143,9 +144,21 @@ class TestFolder:
     def test_real_bars_that_are_too_short_are_refused_before_anything_is_written(self, tmp_path):
         short = [_null(0).take(slice(0, 500))]
         with pytest.raises(
-            UsageError, match="none of 1 real series has 2600 bars, the longest 500"
+            UsageError,
+            match="none of 1 real series has 2600 bars without a long hole, the longest has 500",
         ):
             audit.measure_null(QUICK, tmp_path / "a", n_markets=1, kind="signs", real=short)
         with pytest.raises(UsageError, match="--bars"):
             audit.measure_null(QUICK, tmp_path / "a", n_markets=1, kind="blocks")
         assert not (tmp_path / "a").exists()
+
+    def test_real_bars_with_a_hole_of_months_make_no_market(self, tmp_path):
+        whole = _null(0)
+        later = whole.timestamp + 2000 * 3_600_000 * (np.arange(2600) > 900)
+        holed = replace(whole, symbol="HOLED", timestamp=later)
+        found = audit.measure_null(
+            QUICK, tmp_path / "a", n_markets=1, kind="signs", real=[holed, whole]
+        )
+        assert list(found["markets"]["real"]) == [whole.symbol]
+        with pytest.raises(UsageError, match="without a long hole"):
+            audit.measure_null(QUICK, tmp_path / "b", n_markets=1, kind="signs", real=[holed])

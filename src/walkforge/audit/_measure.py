@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 import walkforge
@@ -40,6 +41,8 @@ from ._rates import MarketVerdict, measure_markets
 from ._summary import power_reached, summary
 
 AUDIT_FILE = "audit.json"
+# Of the time of all bars.
+_LONGEST_HOLE = 0.05
 
 
 def measure_null(
@@ -55,17 +58,18 @@ def measure_null(
     """Return how often models are let out of markets that tell nothing of direction.
 
     `signs` and `blocks` are made from the last bars of those `real` series that are as long as
-    the study's `data.simulated.n_bars`. Returns what `audit.json` in `out` then holds. Raises
+    the study's `data.simulated.n_bars` and have no hole in them longer than a twentieth of
+    their time. Returns what `audit.json` in `out` then holds. Raises
     UsageError for an unknown kind, without long enough series, and for a folder of other settings.
     """
     one_of("null market", kind, NULL_MARKETS)
     n_bars, timeframe = study.data.simulated.n_bars, study.data.timeframe
-    long = [one for one in real if len(one) >= n_bars]
+    long = [one for one in real if len(one) >= n_bars and _is_whole(one, n_bars)]
     if real and not long:
         longest = max(map(len, real))
         raise UsageError(
-            f"none of {len(real)} real series has {n_bars} bars, the longest {longest}; name "
-            "others with --bars, or set data.simulated.n_bars"
+            f"none of {len(real)} real series has {n_bars} bars without a long hole, the "
+            f"longest has {longest}; name others with --bars, or set data.simulated.n_bars"
         )
     recipe = Recipe(kind, seed, n_bars, timeframe, tuple(long))
     null_market(recipe, 0)  # what cannot be made is refused before anything is written
@@ -106,6 +110,12 @@ def measure_planted(
         verdicts = lab.measured(strength.market, n_markets, folder)
         results.append({"asked": edge, "oracle": asdict(oracle), **lab.rates(verdicts)})
     return lab.told("planted", results)
+
+
+def _is_whole(bars: Bars, n_bars: int) -> bool:
+    """Return whether the last bars have no hole that would leave a window without rows."""
+    last = bars.timestamp[-n_bars:]
+    return int(np.diff(last).max()) <= _LONGEST_HOLE * int(last[-1] - last[0])
 
 
 @dataclass(frozen=True, slots=True)
