@@ -2,39 +2,17 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import polars as pl
 import pytest
 
+from compared_runs import DAY_MS, P, rewrite, wiser
 from evaluation.forecast_tables import baseline_of, walk
 from token_runs import SAVED, add_tokens
 from walkforge import evaluation, study
 from walkforge.base import RunError, UsageError, json_text
 from walkforge.study._compare_runs import letter_of, short_names
-
-P = ["p_down", "p_hold", "p_up"]
-DAY_MS = 86_400_000
-
-
-@pytest.fixture
-def copy(small_run, tmp_path):
-    """Return what makes a copy of the small run under a name."""
-    return lambda name: shutil.copytree(small_run, tmp_path / name)
-
-
-def _rewrite(folder, change):
-    path = folder / "predictions.parquet"
-    change(pl.read_parquet(path)).write_parquet(path)
-
-
-def _wiser(table, share=0.3):
-    """Return the table with probabilities moved towards what came true."""
-    return table.with_columns(
-        (pl.col(name) * (1 - share) + share * (pl.col("label") == k)).alias(name)
-        for k, name in enumerate(P)
-    )
 
 
 def _set(folder, old, new):
@@ -108,7 +86,7 @@ def test_the_shape_that_other_programs_read(small_run, copy):
 
 def test_a_run_that_knows_more_is_found_whichever_is_named_first(small_run, copy):
     wise = copy("wise")
-    _rewrite(wise, _wiser)
+    rewrite(wise, wiser)
     there, back = study.compare([small_run, wise]), study.compare([wise, small_run])
     assert there["headline"] == "B has a lower log loss than A"
     assert back["headline"] == "A has a lower log loss than B"
@@ -126,7 +104,7 @@ def test_a_run_that_knows_more_is_found_whichever_is_named_first(small_run, copy
 
 def test_three_runs_are_tested_against_the_first_and_adjusted_by_holm(small_run, copy):
     wise, noisy = copy("wise"), copy("noisy")
-    _rewrite(wise, _wiser)
+    rewrite(wise, wiser)
     random = np.random.default_rng(3)
 
     def shaken(table):
@@ -134,7 +112,7 @@ def test_three_runs_are_tested_against_the_first_and_adjusted_by_holm(small_run,
         p /= p.sum(axis=1, keepdims=True)
         return table.with_columns(pl.Series(name, p[:, k]) for k, name in enumerate(P))
 
-    _rewrite(noisy, shaken)
+    rewrite(noisy, shaken)
     data = study.compare([small_run, wise, noisy])
     assert [(test["reference"], test["run"]) for test in data["tests"]] == [(0, 1), (0, 2)]
     first, second = (test["predictions"]["log_loss"] for test in data["tests"])
@@ -147,7 +125,7 @@ def test_three_runs_are_tested_against_the_first_and_adjusted_by_holm(small_run,
 
 def test_runs_without_common_rows_say_so(small_run, copy):
     later = copy("later")
-    _rewrite(later, lambda t: t.with_columns(pl.col("timestamp").dt.offset_by("900d")))
+    rewrite(later, lambda t: t.with_columns(pl.col("timestamp").dt.offset_by("900d")))
     data = study.compare([small_run, later])
     assert data["headline"] == "Not comparable"
     assert "no row is common" in data["sentences"][0]
@@ -160,7 +138,7 @@ def test_under_another_label_rule_no_loss_is_compared(small_run, copy):
     # One label in a hundred differs: with the same rule that would be a limit that moved a little.
     row = pl.int_range(pl.len())
     moved = pl.when(row % 100 == 0).then((pl.col("label") + 1) % 3).otherwise(pl.col("label"))
-    _rewrite(other, lambda t: t.with_columns(moved.cast(pl.Int8)))
+    rewrite(other, lambda t: t.with_columns(moved.cast(pl.Int8)))
     data = study.compare([small_run, other])
     reason = _test_of(data)["predictions"]["reason"]
     assert reason.startswith("another label rule (labels.horizon_bars)")

@@ -1,39 +1,16 @@
 """Choosing one of several runs: which are surely better, and what the best account is worth."""
 
 import json
-import shutil
 
 import numpy as np
 import polars as pl
 import pytest
 
+from compared_runs import DAY_MS, P, rewrite, wiser
 from walkforge import study
 from walkforge.base import json_text
 from walkforge.statistics import probability_of_backtest_overfitting
 from walkforge.study._compare_choice import pbo_by_luck
-
-P = ["p_down", "p_hold", "p_up"]
-DAY_MS = 86_400_000
-
-
-@pytest.fixture
-def copy(small_run, tmp_path):
-    """Return what makes a copy of the small run under a name."""
-    return lambda name: shutil.copytree(small_run, tmp_path / name)
-
-
-def _rewrite(folder, change):
-    path = folder / "predictions.parquet"
-    change(pl.read_parquet(path)).write_parquet(path)
-    return folder
-
-
-def _wiser(table, share=0.3):
-    """Return the table with probabilities moved towards what came true."""
-    return table.with_columns(
-        (pl.col(name) * (1 - share) + share * (pl.col("label") == k)).alias(name)
-        for k, name in enumerate(P)
-    )
 
 
 def _shaken(seed):
@@ -70,7 +47,7 @@ def _compare(*folders, n_resamples=200):
 
 
 def test_worthless_twins_are_not_surely_better(copy):
-    data = _compare(copy("base"), *(_rewrite(copy(f"twin{k}"), _shaken(k)) for k in range(3)))
+    data = _compare(copy("base"), *(rewrite(copy(f"twin{k}"), _shaken(k)) for k in range(3)))
     found = data["best_of"]
     assert found["comparable"]
     assert found["tested"] == ["B", "C", "D"]
@@ -85,7 +62,7 @@ def test_worthless_twins_are_not_surely_better(copy):
 
 
 def test_a_run_that_knows_more_is_found_among_twins(copy):
-    others = [_rewrite(copy("twin"), _shaken(1)), _rewrite(copy("wise"), _wiser), copy("same")]
+    others = [rewrite(copy("twin"), _shaken(1)), rewrite(copy("wise"), wiser), copy("same")]
     data = json.loads(json_text(_compare(copy("base"), *others)))
     found = data["best_of"]
     assert found["superior"] == ["C"]
@@ -104,8 +81,8 @@ def test_a_run_of_another_label_rule_is_left_out_and_told(copy):
     other = copy("other")
     path = other / "study.yaml"
     path.write_text(path.read_text().replace("horizon_bars: 3", "horizon_bars: 4", 1))
-    _rewrite(other, lambda t: t.with_columns((2 - pl.col("label")).cast(pl.Int8).alias("label")))
-    wise = _rewrite(copy("wise"), _wiser)
+    rewrite(other, lambda t: t.with_columns((2 - pl.col("label")).cast(pl.Int8).alias("label")))
+    wise = rewrite(copy("wise"), wiser)
     base = copy("base")
     data = _compare(base, other, wise)
     assert data["headline"] == "C has a lower log loss than A"
@@ -126,8 +103,8 @@ def test_rows_that_only_some_share_leave_too_few_to_ask(copy):
     base = copy("base")
     stamps = pl.read_parquet(base / "predictions.parquet")["timestamp"].unique().sort()
     parts = [
-        _rewrite(copy("early"), lambda t: t.filter(pl.col("timestamp") < stamps[330])),
-        _rewrite(copy("late"), lambda t: t.filter(pl.col("timestamp") >= stamps[320])),
+        rewrite(copy("early"), lambda t: t.filter(pl.col("timestamp") < stamps[330])),
+        rewrite(copy("late"), lambda t: t.filter(pl.col("timestamp") >= stamps[320])),
     ]
     data = _compare(base, *parts)
     assert [test["predictions"]["comparable"] for test in data["tests"]] == [True, True]

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from walkforge.gates import LIMITS
+
 from ._rates import MarketVerdict
 
 # The lower end of a 95 % interval above the limit says the same as p below this.
 _P_OF_INTERVAL = 0.025
-P_LIMITS = {"beats_random_entries": 0.05, "deflated_sharpe": 0.05}
-_LESS_PASSES = ("calibrated", "not_overconfident", "train_test_gap")
+P_LIMITS = {
+    "beats_random_entries": LIMITS["RANDOM_P"],
+    "deflated_sharpe": 1.0 - LIMITS["DEFLATED_SHARPE"],
+}
+_LESS_PASSES = ("calibrated", "train_test_gap")
 # Of faults no other number than none makes sense; the last one measures a share or a gap.
 _WITHOUT_CURVE = ("finite_numbers", "no_alarm", "not_overconfident")
 

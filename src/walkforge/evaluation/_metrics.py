@@ -48,7 +48,10 @@ def metrics(
     of_model = _measures(model, apart, plan, classes=classes, **drawing)
     of_baselines, gains = {}, {}
     for name in names:  # one by one: the rows of all are several times those of the model
-        rows = _rows_of_baseline(baselines, name, classes, symbols)
+        if prior is not None and name == PRIOR:
+            rows = prior
+        else:
+            rows = _rows_of_baseline(baselines, name, classes, symbols)
         gains[name] = improvement(model, rows, plan, name=name, **drawing)
         if prior is not None:
             rows = less_prior(rows, prior)

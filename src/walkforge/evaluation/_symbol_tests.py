@@ -16,6 +16,7 @@ from ._bootstrap import FEWEST_BLOCKS
 from ._improvement import PRIOR, paired
 from ._measure import finite_rows
 from ._rows import Rows
+from ._scores import ratio
 from ._tally import direction_sums, grid_sums
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -51,13 +52,13 @@ def sums_tested(
     from scipy.stats import t
 
     n, n_blocks = counts.sum(axis=0), (counts > 0).sum(axis=0)
-    value = _quotient(sums.sum(axis=0), n)
+    value = ratio(sums.sum(axis=0), n)
     # How far each block moves the mean: up, against the mean without it.
-    moves = np.where(counts > 0, value - _quotient(sums.sum(axis=0) - sums, n - counts), 0.0)
+    moves = np.where(counts > 0, value - ratio(sums.sum(axis=0) - sums, n - counts), 0.0)
     squares = (moves**2).sum(axis=0)
     error = np.sqrt((1.0 - 1.0 / np.maximum(n_blocks, 1)) * squares)
-    skewness = _quotient((moves**3).sum(axis=0) * np.sqrt(n_blocks), squares**1.5)
-    distance = _less_skewed(_quotient(value - limit, error), skewness, n_blocks)
+    skewness = ratio((moves**3).sum(axis=0) * np.sqrt(n_blocks), squares**1.5)
+    distance = _less_skewed(ratio(value - limit, error), skewness, n_blocks)
     p = t.sf(distance, np.maximum(n_blocks - 1, 1))
     # Who says the same everywhere has no error: p is 1, unless he is better, which is no chance.
     p = np.where(error > 0, p, np.where(value > limit, np.nan, 1.0))
@@ -74,12 +75,6 @@ def _less_skewed(distance: FloatArray, skewness: FloatArray, n_blocks: IntArray)
     """
     lean = np.minimum(skewness, 0.0) / np.sqrt(np.maximum(n_blocks, 1))
     return distance + lean * (distance**2 / 3.0 + 1.0 / 6.0) + lean**2 * distance**3 / 27.0
-
-
-def _quotient(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Return the quotient, NaN where there is nothing to divide by."""
-    safe = np.where(denominator > 0, denominator, 1.0)
-    return np.where(denominator > 0, numerator / safe, np.nan)
 
 
 def _entry(value: float, n: int, n_blocks: int, p: float) -> dict[str, Any]:
